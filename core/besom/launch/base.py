@@ -1,0 +1,42 @@
+"""The Launcher protocol: where agents run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class AgentJob:
+    """An agent to be started: the sweep it serves, its store, and the words that follow `besom agent SWEEP_ID`."""
+
+    sweep_id: str
+    store: str
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """An agent that was handed to a platform, by that platform's own name for it."""
+
+    job_id: str
+    description: str
+
+
+class Launcher(Protocol):
+    """Starts agents on some platform; the store stays the authority on what they do."""
+
+    name: str
+
+    def preview(self, job: AgentJob, count: int) -> str:
+        """Give what `launch` would run, for a person to read; starts nothing."""
+        ...
+
+    def launch(self, job: AgentJob, count: int) -> Sequence[Launched]:
+        """Start `count` agents and return without waiting for them."""
+        ...
+
+    def cancel(self, launched: Sequence[Launched]) -> None:
+        """End agents that were launched; those already gone are no error."""
+        ...

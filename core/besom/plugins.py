@@ -1,0 +1,38 @@
+"""Finds the implementations behind besom's protocols by name: besom's own, and those other packages bring.
+
+A package adds one by an entry point in the group `besom.stores` (by URL scheme), `besom.methods`, `besom.stoppers`
+or `besom.launchers`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import Any
+
+from besom.errors import NotFoundError
+
+BUILTIN = {
+    # Known here too, because reading every installed package's entry points costs 40 ms.
+    "besom.stores": {"sqlite": "besom.store.sqlite:open_sqlite"},
+    "besom.methods": {"grid": "besom.search.grid:create_grid", "random": "besom.search.random:create_random"},
+    "besom.stoppers": {"hyperband": "besom.stopping.hyperband:create_hyperband"},
+    "besom.launchers": {"local": "besom.launch.local:LocalLauncher"},
+}
+
+
+def load_plugin(group: str, name: str) -> Any:
+    """Give the object registered under `name` in `group`; NotFoundError lists what there is."""
+    if target := BUILTIN[group].get(name):
+        module, _, attribute = target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+    from importlib.metadata import entry_points
+
+    found = {point.name: point for point in entry_points(group=group)}
+    if name in found:
+        return found[name].load()
+    known = sorted({*BUILTIN[group], *found})
+    kind = group.removeprefix("besom.").removesuffix("s")
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+    raise NotFoundError(f"no {kind} is called {name!r}; {hint}")

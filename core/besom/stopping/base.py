@@ -1,0 +1,50 @@
+"""The Stopper protocol: whether a running run is worth going on with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One finite value of the sweep's metric; losses are the metric, negated where the goal is to maximize."""
+
+    run_id: str
+    count: int  # finite values of this run so far, this one included
+    step: int
+    loss: float
+    best: float  # lowest loss of this run so far, this one included
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether to stop, and why, in one sentence."""
+
+    stop: bool
+    reason: str
+
+
+class Board(Protocol):
+    """What the runs of a sweep have left at its rungs."""
+
+    def size(self, rung: int) -> int:
+        """Count the runs that have reached a rung."""
+        ...
+
+    def kth(self, rung: int, k: int) -> float:
+        """Give the `k`-th lowest loss (from 0) at a rung."""
+        ...
+
+
+class Stopper(Protocol):
+    """Judges a run at its reports against what others had at the same rung; keeps no state of its own."""
+
+    def marks(self, point: Point) -> Sequence[tuple[int, float]]:
+        """Give the (rung, loss) pairs that this report leaves for all to see; mostly none."""
+        ...
+
+    def judge(self, point: Point, board: Board) -> Verdict:
+        """Say whether the run should stop; called after its marks are on the board."""
+        ...

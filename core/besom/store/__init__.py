@@ -1,0 +1,1 @@
+"""Stores: where sweeps, runs and what they reported live."""

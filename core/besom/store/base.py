@@ -1,0 +1,272 @@
+"""The Store protocol: everything besom remembers, behind one narrow door.
+
+Rules that every backend keeps, and `besom.testing.stores.StoreContract` proves:
+
+* A call returns only after its effect is durable to the death of the calling process; it either happened whole or not at all.
+* Time is the store's own: callers pass durations, never instants. Leases survive jumps of the wall clock.
+* A point is handed out once. `claim` and `offer` are one transaction each; keys are unique within a sweep.
+* An attempt number is a fencing token: what comes from an older attempt is kept as superseded and changes nothing else.
+* Every writing call may be repeated with the same arguments after a lost reply and then changes nothing.
+* Costs do not grow with the history of a sweep, except for calls that return it.
+
+A store may be used from several threads and, opened anew, from several processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+from besom.records import (
+    Agent,
+    Attempt,
+    Batch,
+    Directive,
+    HistoryRow,
+    Lease,
+    Observation,
+    Outcome,
+    Params,
+    Progress,
+    Run,
+    RunState,
+    Source,
+    Suggestion,
+    Sweep,
+    SweepDraft,
+    SweepState,
+)
+
+
+class Store(Protocol):
+    """Sweeps, their queue, their runs and what the runs reported."""
+
+    @property
+    def url(self) -> str:
+        """The address that `open_store` opens this store by, also from another process."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections; a second call does nothing."""
+        ...
+
+    # ---- sweeps
+
+    def create_sweep(self, draft: SweepDraft) -> Sweep:
+        """Create a sweep in state PENDING under a new id."""
+        ...
+
+    def get_sweep(self, sweep_id: str) -> Sweep:
+        """Give a sweep; NotFoundError if there is none."""
+        ...
+
+    def list_sweeps(self, *, project: str | None = None) -> list[Sweep]:
+        """Give the sweeps, newest first."""
+        ...
+
+    def set_sweep_state(
+        self, sweep_id: str, state: SweepState, *, allowed: Collection[SweepState]
+    ) -> Sweep:
+        """Move a sweep from one of `allowed` to `state`; StateError from any other.
+
+        CANCELED also asks every running run to be killed and ends every queued one as KILLED.
+        A sweep that already is in `state` stays as it is.
+        """
+        ...
+
+    def amend_sweep(
+        self,
+        sweep_id: str,
+        *,
+        version: int,
+        config: Mapping[str, Any],
+        run_cap: int | None,
+        expected_runs: int | None,
+        text: str | None,
+    ) -> Sweep:
+        """Replace the sweep's config and count its version up; StateError unless it is at `version`.
+
+        The cursor returns to 0, the buffer is emptied and the sweep is no longer exhausted (a FINISHED
+        one is RUNNING again): the method walks the new space, and keys that have runs are not handed out again.
+        """
+        ...
+
+    def progress(self, sweep_id: str) -> Progress:
+        """Count a sweep's runs by state, and say how far its method is."""
+        ...
+
+    # ---- the queue
+
+    def offer(self, sweep_id: str, batch: Batch, *, version: int, cursor: int) -> int | None:
+        """Put a method's suggestions into the buffer, moving the cursor from `cursor` to `batch.cursor`.
+
+        Returns how many were new; suggestions whose key is in the buffer or has a run are dropped. Returns
+        None, and does nothing, when the sweep is no longer at (`version`, `cursor`): another agent was first.
+        """
+        ...
+
+    def enqueue(
+        self, sweep_id: str, suggestion: Suggestion, *, source: Source = "enqueued", outcome: Outcome | None = None
+    ) -> Run:
+        """Add a chosen run, PENDING and ahead of the buffer; with `outcome` it is added as already ended.
+
+        Takes the key out of the buffer. StateError, naming the run, if the key has a run already.
+        """
+        ...
+
+    def claim(self, sweep_id: str, agent_id: str, *, lease_seconds: float) -> Run | None:
+        """Hand out the next run with a lease, or None when nothing waits or the sweep takes no runs.
+
+        First ends what has lost its lease (`reap`), then takes queued runs in the order PREEMPTED and
+        PENDING by number, then the buffer in its order, but never more than `run_cap` runs in all.
+        A PENDING sweep becomes RUNNING. Only a RUNNING sweep hands out runs.
+        """
+        ...
+
+    def reap(self, sweep_id: str) -> int:
+        """End every attempt of the sweep whose lease ran out; returns how many.
+
+        Such a run is PENDING again, or CRASHED once it has crashed `max(max_attempts, MAX_CRASHES)` times; one
+        that was asked to stop is STOPPED, one asked to be killed is KILLED.
+        """
+        ...
+
+    def finish_sweep(self, sweep_id: str) -> Sweep:
+        """Move a RUNNING sweep to FINISHED if it is exhausted or at its cap and has nothing buffered, queued or running."""
+        ...
+
+    # ---- a run, by its lease
+
+    def create_run(
+        self, *, run_id: str | None, project: str | None, name: str | None, lease_seconds: float
+    ) -> Run:
+        """Start a run outside every sweep; with the id of an ended solo run, its next attempt."""
+        ...
+
+    def heartbeat(self, leases: Sequence[Lease], *, lease_seconds: float) -> dict[Lease, Directive]:
+        """Prolong leases; says for each what is wanted of the run, `lost` when a later attempt has it."""
+        ...
+
+    def report(
+        self,
+        lease: Lease,
+        rows: Sequence[HistoryRow],
+        *,
+        summary: Mapping[str, Any] | None = None,
+        value: float | None = None,
+        lease_seconds: float,
+    ) -> Directive:
+        """Store what a run logged, prolong its lease, and say what is wanted of it.
+
+        Rows already stored (same lease and `seq`) are left alone. `summary` replaces the summary and `value`
+        the metric; None keeps both.
+        """
+        ...
+
+    def set_run_config(self, lease: Lease, config: Mapping[str, Any]) -> None:
+        """Replace the config a run reports (parameters and defaults together)."""
+        ...
+
+    def finish(self, lease: Lease, outcome: Outcome) -> Run:
+        """End an attempt; the first outcome counts, a repeated one changes nothing.
+
+        FAILED puts the run back into the queue as PENDING while its failures are below the sweep's
+        `max_attempts`; PREEMPTED always does, as PREEMPTED. From a lost lease the outcome is kept as a superseded
+        attempt, and the run is returned as it is. A finished value that reaches the metric's target finishes the
+        sweep: no new runs, running ones go on.
+        """
+        ...
+
+    def request_stop(self, run_id: str, reason: str, *, kill: bool = False) -> Run:
+        """Ask a running run to stop; a queued one ends as STOPPED (KILLED with `kill`) at once; StateError if ended."""
+        ...
+
+    def retry(self, run_id: str) -> Run:
+        """Put an ended run back into the queue as PENDING with its counts of failures and crashes at 0."""
+        ...
+
+    def delete_run(self, run_id: str, *, release: bool) -> None:
+        """Forget an ended or queued run and its history; StateError while it runs.
+
+        With `release` its point goes to the head of the buffer, to be handed out again when the sweep runs.
+        """
+        ...
+
+    # ---- what is there
+
+    def get_run(self, run_id: str) -> Run:
+        """Give a run; NotFoundError if there is none."""
+        ...
+
+    def list_runs(
+        self,
+        sweep_id: str | None,
+        *,
+        states: Collection[RunState] | None = None,
+        changed_after: int | None = None,
+        limit: int | None = None,
+    ) -> list[Run]:
+        """Give the runs of a sweep (None: the solo runs) by number; with `changed_after`, by `changed`."""
+        ...
+
+    def best_run(self, sweep_id: str) -> Run | None:
+        """Give the run with the best finite metric among FINISHED, STOPPED and RUNNING ones; the earliest of equals."""
+        ...
+
+    def find_key(self, sweep_id: str, key: str) -> Run | None:
+        """Give the run that holds a point, or None."""
+        ...
+
+    def attempts(self, run_id: str) -> list[Attempt]:
+        """Give every attempt at a run, oldest first, superseded ones among them."""
+        ...
+
+    def history(
+        self, run_id: str, *, attempt: int | None = None, after: int = 0, limit: int | None = None
+    ) -> list[HistoryRow]:
+        """Give the rows of one attempt (None: the latest that has any) with `seq` above `after`, in order."""
+        ...
+
+    def last_row(self, lease: Lease) -> HistoryRow | None:
+        """Give the newest row stored for an attempt: where a replay or a resumed run goes on."""
+        ...
+
+    # ---- what methods and stoppers learn
+
+    def observations(self, sweep_id: str, *, after: int = 0, limit: int = 1000) -> list[Observation]:
+        """Give ended runs with `changed` above `after`, in that order: a method reads on from what it has."""
+        ...
+
+    def active(self, sweep_id: str) -> list[Params]:
+        """Give the parameters of what is running, queued or buffered."""
+        ...
+
+    def mark(self, sweep_id: str, run_id: str, rung: int, loss: float) -> None:
+        """Note a run's loss (lower is better) at a rung; a later mark of the same run and rung replaces it."""
+        ...
+
+    def rung_size(self, sweep_id: str, rung: int) -> int:
+        """Count the runs that have a mark at a rung."""
+        ...
+
+    def rung_loss(self, sweep_id: str, rung: int, k: int) -> float:
+        """Give the `k`-th lowest loss (from 0) at a rung; IndexError beyond its size."""
+        ...
+
+    def run_marks(self, run_id: str) -> dict[int, float]:
+        """Give a run's own marks, loss by rung."""
+        ...
+
+    # ---- agents
+
+    def add_agent(self, sweep_id: str, *, host: str, pid: int) -> Agent:
+        """Register an agent of a sweep under a new id."""
+        ...
+
+    def list_agents(self, sweep_id: str) -> list[Agent]:
+        """Give the agents a sweep has had, newest first; `seen` is their latest claim or heartbeat."""
+        ...
+
+
+MAX_CRASHES = 5
+"""A run that lost its lease this often ends as CRASHED unless its sweep allows more attempts."""
