@@ -1,0 +1,96 @@
+"""A run's program as a process: in a session of its own, its output in a file, a thread awaiting its end.
+
+The output goes to the file by descriptor, not by way of the agent, whose death a program does not notice.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+RANK_VARIABLES = frozenset(
+    """
+    RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE NODE_RANK GROUP_RANK GROUP_WORLD_SIZE
+    ROLE_RANK ROLE_NAME ROLE_WORLD_SIZE MASTER_ADDR MASTER_PORT
+    JSM_NAMESPACE_RANK JSM_NAMESPACE_LOCAL_RANK JSM_NAMESPACE_SIZE
+    SLURM_PROCID SLURM_LOCALID SLURM_NODEID SLURM_NTASKS SLURM_NPROCS SLURM_NTASKS_PER_NODE
+    SLURM_TASKS_PER_NODE SLURM_STEP_NUM_TASKS SLURM_STEP_TASKS_PER_NODE SLURM_GTIDS SLURM_TASK_PID
+    """.split()  # noqa: SIM905 - 26 lines as a list
+)
+_RANK_PREFIXES = ("OMPI_COMM_", "OMPI_MCA_orte_", "PMI_", "PMIX_", "MPI_LOCAL", "MV2_COMM_", "TORCHELASTIC_")
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A process that was started for a run; its pid is also its process group and session."""
+
+    process: subprocess.Popen[bytes]
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program and everything in its process group; nothing if they are gone."""
+        # Sound against reuse of the pid: until `reap`, the program itself holds it, if only as a zombie.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, number)
+
+    def reap(self) -> int:
+        """Kill what an ended program left in its process group; give its exit code, -N for signal N."""
+        self.signal(signal.SIGKILL)
+        return self.process.wait()
+
+
+def start_child(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    folder: Path,
+    output: Path,
+    on_end: Callable[[], None],
+) -> Child:
+    """Start a program in `folder`, appending what it prints to `output`; a thread calls `on_end` at its end.
+
+    OSError or ValueError when it cannot be started: no such program, an argument too long or with a NUL byte.
+    """
+    with output.open("ab") as sink:
+        # No preexec_fn: without one, CPython uses vfork, whose cost does not grow with the agent's memory.
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=dict(environment),
+            start_new_session=True,
+        )
+    threading.Thread(target=_wait, args=(process, on_end), name=f"wait-{process.pid}", daemon=True).start()
+    return Child(process)
+
+
+def child_environment(own: Mapping[str, str], *added: Mapping[str, str]) -> dict[str, str]:
+    """Give the agent's environment without its rank variables, and with what is `added`.
+
+    An agent may itself be one of many tasks of a job (`srun besom agent`). Its rank is not its run's:
+    Lightning would take a run under `SLURM_PROCID=3` for the fourth process of a group and log nothing.
+    """
+    environment = {name: value for name, value in own.items() if not _is_rank(name)}
+    for more in added:
+        environment |= more
+    return environment
+
+
+def _is_rank(name: str) -> bool:
+    return name in RANK_VARIABLES or name.startswith(_RANK_PREFIXES)
+
+
+def _wait(process: subprocess.Popen[bytes], on_end: Callable[[], None]) -> None:
+    if hasattr(os, "waitid"):
+        # Leaves the zombie, so that the process group cannot be anybody else's until the agent has reaped it.
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    else:  # macOS before Python 3.13
+        process.wait()
+    on_end()
