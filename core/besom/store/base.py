@@ -64,9 +64,7 @@ class Store(Protocol):
         """Give the sweeps, newest first."""
         ...
 
-    def set_sweep_state(
-        self, sweep_id: str, state: SweepState, *, allowed: Collection[SweepState]
-    ) -> Sweep:
+    def set_sweep_state(self, sweep_id: str, state: SweepState, *, allowed: Collection[SweepState]) -> Sweep:
         """Move a sweep from one of `allowed` to `state`; StateError from any other.
 
         CANCELED also asks every running run to be killed and ends every queued one as KILLED.
@@ -106,7 +104,12 @@ class Store(Protocol):
         ...
 
     def enqueue(
-        self, sweep_id: str, suggestion: Suggestion, *, source: Source = "enqueued", outcome: Outcome | None = None
+        self,
+        sweep_id: str,
+        suggestion: Suggestion,
+        *,
+        source: Source = "enqueued",
+        outcome: Outcome | None = None,
     ) -> Run:
         """Add a chosen run, PENDING and ahead of the buffer; with `outcome` it is added as already ended.
 

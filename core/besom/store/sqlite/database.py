@@ -1,0 +1,244 @@
+"""Connections to the file, the queue of its writers, and its schema."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from besom.errors import StoreError, StoreVersionError
+from besom.store.sqlite.clock import Clock
+from besom.store.sqlite.failure import explain
+from besom.store.sqlite.place import Place
+from besom.store.sqlite.queries import SQL, migrations, read_sql, statements
+
+VERSION = 1
+"""Of the schema; the number of migrations."""
+
+APPLICATION_ID = 0x6265736D  # "besm": tells our files from other programs'
+BUSY_SECONDS = 30.0
+OLDEST_SQLITE = (3, 35, 0)  # RETURNING
+FAULTS = (sqlite3.Error, OverflowError, UnicodeEncodeError, OSError)
+
+
+class Database:
+    """A store's file, used by any number of threads, each with a connection of its own.
+
+    A child process made by fork gets connections of its own at its first call.
+    """
+
+    def __init__(self, place: Place, clock: Clock) -> None:
+        self.place = place
+        self.clock = clock
+        self._lock_file: int | None = None
+        self._turn = threading.Lock()
+        self._connections: dict[int, Connection] = {}
+        self._closed = False
+        _opened.add(self)
+
+    def connection(self) -> Connection:
+        """Give this thread's connection."""
+        found = self._connections.get(threading.get_ident())
+        return found if found is not None else self._connect()
+
+    def read(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+        """Give the rows of a query that writes nothing; takes no lock."""
+        try:
+            return self.connection().execute(sql, parameters).fetchall()
+        except FAULTS as error:
+            raise self.explain(error) from error
+
+    def write(self) -> Connection:
+        """Give a transaction: `with database.write() as execute:`."""
+        return self.connection()
+
+    def explain(self, error: Exception) -> Exception:
+        """Give the error to raise in place of `error`."""
+        return explain(error, self.place.path)
+
+    def close(self) -> None:
+        """Close every connection; a second call does nothing."""
+        self._closed = True
+        while self._connections:
+            self._connections.popitem()[1].sqlite.close()
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+    def take_turn(self) -> None:
+        """Wait in the queue of writers; the kernel serves it in order and passes over processes that died."""
+        self._turn.acquire()
+        try:
+            if self._lock_file is None:
+                self._lock_file = os.open(
+                    f"{self.place.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666
+                )
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+        except BaseException:
+            self._turn.release()
+            raise
+
+    def end_turn(self) -> None:
+        """Let the next writer in."""
+        assert self._lock_file is not None
+        fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+        self._turn.release()
+
+    def forget(self) -> None:
+        """Leave everything that belongs to the parent process alone; called in a forked child."""
+        # Closing the parent's connections here would break its locks, so they are kept and never used again.
+        _inherited.extend(self._connections.values())
+        self._connections = {}
+        self._turn = threading.Lock()
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+    def _connect(self) -> Connection:
+        if self._closed:
+            raise StoreError(f"{self.place.path}: this store was closed")
+        try:
+            sqlite = sqlite3.connect(
+                self.place.path,
+                timeout=BUSY_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=256,
+            )
+            sqlite.execute(
+                "PRAGMA synchronous = full"
+                if self.place.synchronous == "full"
+                else "PRAGMA synchronous = normal"
+            )
+        except FAULTS as error:
+            raise self.explain(error) from error
+        connection = Connection(self, sqlite)
+        self._connections[threading.get_ident()] = connection
+        return connection
+
+
+class Connection:
+    """One thread's connection; as a context manager, a write transaction in the queue of writers."""
+
+    __slots__ = ("_database", "execute", "executemany", "sqlite")
+
+    def __init__(self, database: Database, sqlite: sqlite3.Connection) -> None:
+        self._database = database
+        self.sqlite = sqlite
+        self.execute = sqlite.execute
+        self.executemany = sqlite.executemany
+
+    def __enter__(self) -> Connection:
+        try:
+            self._database.take_turn()
+        except OSError as error:
+            raise self._database.explain(error) from error
+        try:
+            self.execute("BEGIN IMMEDIATE")
+        except BaseException as error:
+            self._database.end_turn()
+            if isinstance(error, FAULTS):
+                raise self._database.explain(error) from error
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self.execute("COMMIT")
+        except FAULTS as failure:
+            raise self._database.explain(failure) from failure
+        finally:
+            # Not only after an error of the caller: a COMMIT that failed leaves its transaction open.
+            if self.sqlite.in_transaction:
+                self.sqlite.rollback()
+            self._database.end_turn()
+        if isinstance(error, FAULTS):
+            raise self._database.explain(error) from error
+
+
+_opened: weakref.WeakSet[Database] = weakref.WeakSet()
+_inherited: list[Connection] = []
+
+
+def _forget_all() -> None:
+    for database in _opened:
+        database.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)
+
+
+def open_database(place: Place, clock: Clock) -> Database:
+    """Open the file, creating it or bringing its schema up to date, and expire the leases of another boot."""
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise StoreError(f"besom needs SQLite 3.35 or newer; this Python has {sqlite3.sqlite_version}")
+    database = Database(place, clock)
+    try:
+        place.path.parent.mkdir(parents=True, exist_ok=True)
+        if _version(database) != VERSION:
+            _prepare(database)
+        if database.read(SQL.get_boot) != [(clock.boot,)]:
+            _expire(database)
+    except OSError as error:
+        database.close()
+        raise database.explain(error) from error
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _version(database: Database) -> int:
+    version: int = database.read("PRAGMA user_version")[0][0]
+    ours = database.read("PRAGMA application_id")[0][0] == APPLICATION_ID
+    path = database.place.path
+    if not ours and (version or database.read("SELECT 1 FROM sqlite_master LIMIT 1")):
+        raise StoreError(
+            f"{path} is another program's database; name another file with BESOM_STORE or --store"
+        )
+    if version > VERSION:
+        raise StoreVersionError(
+            f"{path} was written by a newer besom (its schema is {version}, this besom knows {VERSION}); "
+            "run `pip install --upgrade besom`, or name another store"
+        )
+    return version
+
+
+def _prepare(database: Database) -> None:
+    """Switch a new file to WAL and bring the schema to VERSION, with no other writer about."""
+    database.take_turn()
+    try:
+        # SQLite refuses to change the mode inside a transaction, and without the turn others would meet a lock.
+        database.read("PRAGMA journal_mode = wal")
+    finally:
+        database.end_turn()
+    with database.write() as transaction:
+        version = _version(database)
+        if version == 0:
+            _run([read_sql("schema.sql")], transaction)
+            transaction.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        else:
+            _run(migrations()[version:], transaction)
+        transaction.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _run(scripts: Sequence[str], transaction: Connection) -> None:
+    for script in scripts:
+        for statement in statements(script):
+            transaction.execute(statement)
+
+
+def _expire(database: Database) -> None:
+    with database.write() as transaction:
+        if transaction.execute(SQL.get_boot).fetchone() != (database.clock.boot,):
+            transaction.execute(SQL.expire_leases)
+            transaction.execute(SQL.expire_sweeps)
+            transaction.execute(SQL.set_boot, (database.clock.boot,))

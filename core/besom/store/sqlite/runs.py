@@ -1,0 +1,244 @@
+"""A run by its lease: what its process reports, and how it ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from besom.errors import NotFoundError, StateError, UsageError
+from besom.records import (
+    CONTINUE,
+    Directive,
+    HistoryRow,
+    Lease,
+    Outcome,
+    Run,
+    RunState,
+    SweepState,
+)
+from besom.store.sqlite.database import Connection
+from besom.store.sqlite.part import with_new_id
+from besom.store.sqlite.queries import SQL
+from besom.store.sqlite.queue import Queue
+from besom.store.sqlite.rows import Row, directive_of, dumps, finite, is_kill, metric_of, plain, run_of
+
+RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+"""What a run outside every sweep may be called: it names a folder."""
+
+OUTCOMES = frozenset(
+    {RunState.FINISHED, RunState.STOPPED, RunState.FAILED, RunState.KILLED, RunState.PREEMPTED}
+)
+GOOD = frozenset({RunState.FINISHED, RunState.STOPPED})
+OPEN_SWEEPS = frozenset({SweepState.PENDING.value, SweepState.RUNNING.value, SweepState.PAUSED.value})
+
+SUPERSEDED = Directive("lost", "a later attempt has the run, or its lease ran out")
+DELETED = Directive("lost", "the run was deleted")
+
+
+class Runs(Queue):
+    """The part of the protocol that a run's process and its agent use."""
+
+    def create_run(
+        self, *, run_id: str | None, project: str | None, name: str | None, lease_seconds: float
+    ) -> Run:
+        """Insert a solo run, or start the next attempt of one that is not running."""
+        if run_id is not None and not RUN_ID.fullmatch(run_id):
+            raise UsageError(
+                f"{run_id!r} cannot be a run's id: use letters, digits, '_', '-' and '.', "
+                "at most 128 of them, the first one a letter, a digit or '_'"
+            )
+        now, lease_now = self._wall(), self._lease_now()
+        columns: dict[str, Any] = {
+            "id": run_id,
+            "project": plain(project),
+            "name": plain(name),
+            "now": now,
+            "lease": lease_now + lease_seconds,
+        }
+        with self._database.write() as transaction:
+            self._reap(transaction, None, None, now, lease_now)
+            if run_id is not None:
+                row = transaction.execute(SQL.get_run, (run_id,)).fetchone()
+                if row is not None:
+                    return self._restart(transaction, run_of(row), columns)
+            number = transaction.execute(SQL.next_solo).fetchone()[0]
+            columns |= {"number": number, "name": columns["name"] or f"run-{number}"}
+
+            def insert(new: str) -> Row:
+                row: Row = transaction.execute(SQL.insert_solo, {**columns, "id": new}).fetchone()
+                return row
+
+            return run_of(insert(run_id) if run_id is not None else with_new_id(insert))
+
+    def _restart(self, transaction: Connection, run: Run, columns: Mapping[str, Any]) -> Run:
+        if run.sweep_id is not None:
+            raise StateError(
+                f"run {run.id} belongs to sweep {run.sweep_id}; `besom retry` puts it back into its queue"
+            )
+        if run.state is RunState.RUNNING:
+            raise StateError(f"run {run.id} is running; wait for its end, or choose another id")
+        return run_of(transaction.execute(SQL.restart_solo, columns).fetchone())
+
+    def heartbeat(self, leases: Sequence[Lease], *, lease_seconds: float) -> dict[Lease, Directive]:
+        """Prolong every lease that is still held, in one transaction."""
+        wanted: dict[Lease, Directive] = {}
+        if not leases:
+            return wanted
+        until = self._lease_now() + lease_seconds
+        now = self._wall()
+        with self._database.write() as transaction:
+            agents: set[str] = set()
+            for lease in leases:
+                held = {"run": lease.run_id, "attempt": lease.attempt, "lease": until}
+                row = transaction.execute(SQL.prolong, held).fetchone()
+                if row is None:
+                    wanted[lease] = self._standing(transaction, lease)
+                    continue
+                stop_reason, kill, agent = row
+                wanted[lease] = directive_of(stop_reason, kill)
+                if agent is not None:
+                    agents.add(agent)
+            for agent in agents:
+                transaction.execute(SQL.agent_seen, {"agent": agent, "now": now})
+        return wanted
+
+    def report(
+        self,
+        lease: Lease,
+        rows: Sequence[HistoryRow],
+        *,
+        summary: Mapping[str, Any] | None = None,
+        value: float | None = None,
+        lease_seconds: float,
+    ) -> Directive:
+        """Insert the rows and touch the run's row once."""
+        run_id, attempt = lease.run_id, lease.attempt
+        entries = [(run_id, attempt, row.seq, row.step, row.time, dumps(row.data)) for row in rows]
+        columns = {
+            "run": run_id,
+            "attempt": attempt,
+            "lease": self._lease_now() + lease_seconds,
+            "summary": None if summary is None else dumps(summary),
+            "value": finite(value),
+        }
+        with self._database.write() as transaction:
+            held = transaction.execute(SQL.report, columns).fetchone()
+            directive = directive_of(*held) if held is not None else self._standing(transaction, lease)
+            if entries and directive is not DELETED:
+                transaction.executemany(SQL.insert_row, entries)
+        return directive
+
+    def _standing(self, transaction: Connection, lease: Lease) -> Directive:
+        """Say what is wanted of an attempt that is not running: nothing if it ended by itself, else it is lost."""
+        row = transaction.execute(SQL.get_run, (lease.run_id,)).fetchone()
+        if row is None:
+            return DELETED
+        ended = transaction.execute(SQL.get_attempt, (lease.run_id, lease.attempt)).fetchone()
+        if ended is None:
+            raise self._no_attempt(lease)
+        lost = ended[-1] or run_of(row).attempt != lease.attempt
+        return SUPERSEDED if lost else CONTINUE
+
+    def _no_attempt(self, lease: Lease) -> NotFoundError:
+        return NotFoundError(f"run {lease.run_id} has no attempt {lease.attempt}: no such lease was given")
+
+    def set_run_config(self, lease: Lease, config: Mapping[str, Any]) -> None:
+        """Update the run while the lease is held."""
+        columns = {"run": lease.run_id, "attempt": lease.attempt, "config": dumps(config)}
+        with self._database.write() as transaction:
+            if transaction.execute(SQL.set_run_config, columns).rowcount == 0:
+                self._run_row(transaction, lease.run_id)
+
+    def finish(self, lease: Lease, outcome: Outcome) -> Run:
+        """End the run if its attempt still runs; keep the outcome as superseded if the lease was lost."""
+        if outcome.state not in OUTCOMES:
+            raise UsageError(f"an attempt cannot end as {outcome.state.value}")
+        now = self._wall()
+        columns = {
+            "run": lease.run_id,
+            "attempt": lease.attempt,
+            "state": outcome.state.value,
+            "exit_code": outcome.exit_code,
+            "error": plain(outcome.error),
+            "summary": None if outcome.summary is None else dumps(outcome.summary),
+            "value": finite(outcome.value),
+            "now": now,
+        }
+        with self._database.write() as transaction:
+            row = self._run_row(transaction, lease.run_id)
+            run = run_of(row)
+            if run.state is RunState.RUNNING and run.attempt == lease.attempt:
+                return self._end(transaction, row, outcome, columns)
+            if transaction.execute(SQL.get_attempt, (lease.run_id, lease.attempt)).fetchone() is None:
+                raise self._no_attempt(lease)
+            transaction.execute(SQL.supersede, columns)
+            return run
+
+    def _end(self, transaction: Connection, row: Row, outcome: Outcome, columns: Mapping[str, Any]) -> Run:
+        run = run_of(row)
+        gate = None if run.sweep_id is None else self._gate(transaction, run.sweep_id)
+        failures = run.failures + (outcome.state is RunState.FAILED)
+        state = outcome.state
+        if run.stop_reason is not None:
+            if state is RunState.PREEMPTED:
+                state = RunState.KILLED if is_kill(row) else RunState.STOPPED
+        elif state is RunState.FAILED and gate is not None and failures < (gate[3] or 1):
+            state = RunState.PENDING
+        ended = None if state in {RunState.PENDING, RunState.PREEMPTED} else columns["now"]
+        transaction.execute(SQL.insert_attempt, {**columns, "lost": 0})
+        ending = {
+            **columns,
+            "state": state.value,
+            "failures": failures,
+            "crashes": run.crashes,
+            "ended": ended,
+        }
+        after = run_of(transaction.execute(SQL.end_run, ending).fetchone())
+        if gate is not None and after.state in GOOD and after.value is not None and gate[0] in OPEN_SWEEPS:
+            metric = metric_of(gate[8])
+            if metric is not None and metric.reached(after.value):
+                finished = {"id": run.sweep_id, "state": SweepState.FINISHED.value, "now": columns["now"]}
+                transaction.execute(SQL.set_sweep_state, finished)
+        return after
+
+    def request_stop(self, run_id: str, reason: str, *, kill: bool = False) -> Run:
+        """Note the request; a queued run has nobody to tell."""
+        with self._database.write() as transaction:
+            run = run_of(self._run_row(transaction, run_id))
+            columns = {"run": run_id, "reason": plain(reason), "kill": kill, "now": self._wall()}
+            if run.state is RunState.RUNNING:
+                return run_of(transaction.execute(SQL.request_stop, columns).fetchone())
+            if run.state in {RunState.PENDING, RunState.PREEMPTED}:
+                columns["state"] = (RunState.KILLED if kill else RunState.STOPPED).value
+                return run_of(transaction.execute(SQL.stop_queued, columns).fetchone())
+            raise StateError(f"run {run_id} has ended already ({run.state.value})")
+
+    def retry(self, run_id: str) -> Run:
+        """Requeue the run; one that waits already stays as it is."""
+        with self._database.write() as transaction:
+            run = run_of(self._run_row(transaction, run_id))
+            if run.sweep_id is None:
+                raise StateError(
+                    f"run {run_id} belongs to no sweep, so nothing would hand it out; start it again yourself"
+                )
+            if run.state is RunState.RUNNING:
+                raise StateError(f"run {run_id} is running; stop it first")
+            if run.state in {RunState.PENDING, RunState.PREEMPTED}:
+                return run
+            return run_of(transaction.execute(SQL.retry, (run_id,)).fetchone())
+
+    def delete_run(self, run_id: str, *, release: bool) -> None:
+        """Delete every row that names the run."""
+        with self._database.write() as transaction:
+            run = run_of(self._run_row(transaction, run_id))
+            if run.state is RunState.RUNNING:
+                raise StateError(f"run {run_id} is running; stop it first")
+            for sql in (SQL.delete_history, SQL.delete_attempts, SQL.delete_marks, SQL.delete_run):
+                transaction.execute(sql, (run_id,))
+            if run.sweep_id is not None:
+                if run.attempt:
+                    transaction.execute(SQL.forget_started, (run.sweep_id,))
+                if release:
+                    point = {"sweep": run.sweep_id, "key": run.key, "params": dumps(run.params)}
+                    transaction.execute(SQL.release, point)

@@ -1,0 +1,175 @@
+-- Version 1: everything.
+-- Times: created, started, ended, seen are seconds since the epoch; lease and reap_at are on the lease clock.
+
+CREATE TABLE store (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    boot TEXT NOT NULL,        -- of the machine, when its leases were given
+    changed INTEGER NOT NULL,  -- the latest value of run.changed
+    solos INTEGER NOT NULL     -- the latest number of a run outside every sweep
+);
+
+CREATE TABLE sweep (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    state TEXT NOT NULL,
+    method TEXT NOT NULL,
+    metric TEXT,                         -- JSON
+    run_cap INTEGER,
+    max_attempts INTEGER,
+    expected_runs TEXT,                  -- decimal: a grid may have more than 2^63 points
+    project TEXT,
+    entity TEXT,
+    folder TEXT,
+    version INTEGER NOT NULL DEFAULT 1,
+    cursor INTEGER NOT NULL DEFAULT 0,
+    exhausted INTEGER NOT NULL DEFAULT 0,
+    created REAL NOT NULL,
+    updated REAL NOT NULL,
+    numbers INTEGER NOT NULL DEFAULT 0,  -- the latest run.number
+    started INTEGER NOT NULL DEFAULT 0,  -- runs that have been handed out: what run_cap limits
+    reap_at REAL                         -- no lease of the sweep runs out before; NULL when none was given
+);
+
+-- Apart, because it is long and every claim rewrites the row of the sweep.
+CREATE TABLE sweep_file (
+    sweep TEXT PRIMARY KEY,
+    config TEXT NOT NULL,                -- JSON
+    text TEXT
+) WITHOUT ROWID;
+
+-- The buffer: what a method has proposed and nobody has claimed.
+CREATE TABLE suggestion (
+    sweep TEXT NOT NULL,
+    ordinal INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    params TEXT NOT NULL,                -- JSON
+    PRIMARY KEY (sweep, ordinal),
+    UNIQUE (sweep, key)
+) WITHOUT ROWID;
+
+CREATE TABLE run (
+    id TEXT PRIMARY KEY,
+    sweep TEXT,                          -- NULL: outside every sweep
+    number INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    state TEXT NOT NULL,
+    params TEXT NOT NULL,                -- JSON
+    key TEXT NOT NULL,
+    source TEXT NOT NULL,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    failures INTEGER NOT NULL DEFAULT 0,
+    crashes INTEGER NOT NULL DEFAULT 0,
+    config TEXT NOT NULL DEFAULT '{}',   -- JSON
+    summary TEXT NOT NULL DEFAULT '{}',  -- JSON
+    value REAL,
+    agent TEXT,
+    stop_reason TEXT,
+    exit_code INTEGER,
+    error TEXT,
+    created REAL NOT NULL,
+    started REAL,
+    ended REAL,
+    changed INTEGER NOT NULL,
+    project TEXT,
+    kill INTEGER NOT NULL DEFAULT 0,     -- a stop that was asked for is to be a kill
+    lease REAL,
+    UNIQUE (sweep, key)
+);
+
+CREATE INDEX run_changed ON run (sweep, changed);
+CREATE INDEX run_queued ON run (sweep, state DESC, number) WHERE state IN ('pending', 'preempted');
+CREATE INDEX run_running ON run (sweep) WHERE state = 'running';
+-- Running ones are few and looked at one by one, so that a report touches no index.
+CREATE INDEX run_value ON run (sweep, value, number) WHERE state IN ('finished', 'stopped') AND value IS NOT NULL;
+
+-- Attempts that have ended; the running one is in the row of its run.
+CREATE TABLE attempt (
+    run TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    agent TEXT,
+    started REAL NOT NULL,
+    ended REAL NOT NULL,
+    state TEXT NOT NULL,
+    superseded INTEGER NOT NULL DEFAULT 0,
+    exit_code INTEGER,
+    error TEXT,
+    summary TEXT NOT NULL,               -- JSON
+    value REAL,
+    lost INTEGER NOT NULL DEFAULT 0,     -- its lease ran out
+    PRIMARY KEY (run, attempt)
+) WITHOUT ROWID;
+
+CREATE TABLE history (
+    run TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    step INTEGER NOT NULL,
+    time REAL NOT NULL,
+    data TEXT NOT NULL,                  -- JSON
+    PRIMARY KEY (run, attempt, seq)
+) WITHOUT ROWID;
+
+CREATE TABLE mark (
+    run TEXT NOT NULL,
+    rung INTEGER NOT NULL,
+    sweep TEXT NOT NULL,
+    loss REAL NOT NULL,
+    PRIMARY KEY (run, rung)
+) WITHOUT ROWID;
+
+CREATE INDEX mark_loss ON mark (sweep, rung, loss);
+
+CREATE TABLE agent (
+    id TEXT PRIMARY KEY,
+    sweep TEXT NOT NULL,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    started REAL NOT NULL,
+    seen REAL NOT NULL
+);
+
+CREATE INDEX agent_sweep ON agent (sweep);
+
+-- How many runs a sweep has in each state, and how many marks each rung: counted as they come, never by a scan.
+CREATE TABLE run_count (
+    sweep TEXT NOT NULL,
+    state TEXT NOT NULL,
+    runs INTEGER NOT NULL,
+    PRIMARY KEY (sweep, state)
+) WITHOUT ROWID;
+
+CREATE TABLE rung_size (
+    sweep TEXT NOT NULL,
+    rung INTEGER NOT NULL,
+    marks INTEGER NOT NULL,
+    PRIMARY KEY (sweep, rung)
+) WITHOUT ROWID;
+
+CREATE TRIGGER run_added AFTER INSERT ON run BEGIN
+    UPDATE store SET changed = new.changed;
+    INSERT INTO run_count SELECT new.sweep, new.state, 1 WHERE new.sweep IS NOT NULL
+        ON CONFLICT DO UPDATE SET runs = runs + 1;
+END;
+
+CREATE TRIGGER run_changes AFTER UPDATE OF changed ON run BEGIN
+    UPDATE store SET changed = new.changed;
+END;
+
+CREATE TRIGGER run_moves AFTER UPDATE OF state ON run WHEN new.sweep IS NOT NULL AND old.state <> new.state BEGIN
+    UPDATE run_count SET runs = runs - 1 WHERE sweep = old.sweep AND state = old.state;
+    INSERT INTO run_count VALUES (new.sweep, new.state, 1) ON CONFLICT DO UPDATE SET runs = runs + 1;
+END;
+
+CREATE TRIGGER run_removed AFTER DELETE ON run WHEN old.sweep IS NOT NULL BEGIN
+    UPDATE run_count SET runs = runs - 1 WHERE sweep = old.sweep AND state = old.state;
+END;
+
+CREATE TRIGGER mark_added AFTER INSERT ON mark BEGIN
+    INSERT INTO rung_size VALUES (new.sweep, new.rung, 1) ON CONFLICT DO UPDATE SET marks = marks + 1;
+END;
+
+CREATE TRIGGER mark_removed AFTER DELETE ON mark BEGIN
+    UPDATE rung_size SET marks = marks - 1 WHERE sweep = old.sweep AND rung = old.rung;
+END;
+
+INSERT INTO store VALUES (1, '', 0, 0);

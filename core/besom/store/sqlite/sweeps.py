@@ -1,0 +1,144 @@
+"""Sweeps and their agents."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from besom.errors import StateError
+from besom.records import Agent, Progress, RunState, Sweep, SweepDraft, SweepState
+from besom.store.sqlite.part import Part, with_new_id
+from besom.store.sqlite.queries import SQL
+from besom.store.sqlite.rows import agent_of, dumps, metric_text, plain, sweep_of
+
+CANCELED = "the sweep was canceled"
+
+
+class Sweeps(Part):
+    """The part of the protocol that is about whole sweeps."""
+
+    def create_sweep(self, draft: SweepDraft) -> Sweep:
+        """Insert the sweep and its file."""
+        columns = {
+            "name": plain(draft.name),
+            "method": plain(draft.method),
+            "metric": metric_text(draft.metric),
+            "run_cap": draft.run_cap,
+            "max_attempts": draft.max_attempts,
+            "expected_runs": None if draft.expected_runs is None else str(draft.expected_runs),
+            "project": plain(draft.project),
+            "entity": plain(draft.entity),
+            "folder": plain(draft.folder),
+            "now": self._wall(),
+            "config": dumps(draft.config),
+            "text": plain(draft.text),
+        }
+
+        with self._database.write() as transaction:
+
+            def insert(sweep_id: str) -> str:
+                named = {**columns, "id": sweep_id, "name": columns["name"] or f"sweep-{sweep_id}"}
+                transaction.execute(SQL.insert_sweep, named)
+                transaction.execute(SQL.insert_sweep_file, named)
+                return sweep_id
+
+            return self._sweep_in(transaction, with_new_id(insert))
+
+    def list_sweeps(self, *, project: str | None = None) -> list[Sweep]:
+        """Read backwards in the order of creation, whatever the wall clock said."""
+        return [sweep_of(row) for row in self._database.read(SQL.list_sweeps, {"project": project})]
+
+    def set_sweep_state(self, sweep_id: str, state: SweepState, *, allowed: Collection[SweepState]) -> Sweep:
+        """Check and move in one transaction."""
+        now = self._wall()
+        with self._database.write() as transaction:
+            sweep = self._sweep_in(transaction, sweep_id)
+            if sweep.state is state:
+                return sweep
+            if sweep.state not in allowed:
+                possible = ", ".join(sorted(one.value for one in allowed))
+                raise StateError(
+                    f"sweep {sweep_id} is {sweep.state.value}; only one that is {possible} can become {state.value}"
+                )
+            transaction.execute(SQL.set_sweep_state, {"id": sweep_id, "state": state.value, "now": now})
+            if state is SweepState.CANCELED:
+                for (run_id,) in transaction.execute(SQL.queued_ids, (sweep_id,)).fetchall():
+                    transaction.execute(SQL.kill_queued, {"run": run_id, "reason": CANCELED, "now": now})
+                for (run_id,) in transaction.execute(SQL.running_ids, (sweep_id,)).fetchall():
+                    transaction.execute(SQL.request_stop, {"run": run_id, "reason": CANCELED, "kill": 1})
+            return self._sweep_in(transaction, sweep_id)
+
+    def amend_sweep(
+        self,
+        sweep_id: str,
+        *,
+        version: int,
+        config: Mapping[str, Any],
+        run_cap: int | None,
+        expected_runs: int | None,
+        text: str | None,
+    ) -> Sweep:
+        """Swap the file, rewind the cursor, empty the buffer."""
+        columns = {
+            "id": sweep_id,
+            "config": dumps(config),
+            "run_cap": run_cap,
+            "expected_runs": None if expected_runs is None else str(expected_runs),
+            "text": plain(text),
+            "now": self._wall(),
+        }
+        with self._database.write() as transaction:
+            sweep = self._sweep_in(transaction, sweep_id)
+            if sweep.version != version:
+                raise StateError(
+                    f"sweep {sweep_id} was changed by somebody else: it is at version {sweep.version}, not {version}; "
+                    "look at it and try again"
+                )
+            transaction.execute(SQL.amend_sweep, columns)
+            transaction.execute(SQL.amend_sweep_file, columns)
+            transaction.execute(SQL.empty_buffer, (sweep_id,))
+            return self._sweep_in(transaction, sweep_id)
+
+    def progress(self, sweep_id: str) -> Progress:
+        """Read the counts that the schema's triggers keep."""
+        sweep = self.get_sweep(sweep_id)
+        counts = {RunState(state): runs for state, runs in self._database.read(SQL.counts, (sweep_id,))}
+        best = self.best_run(sweep_id)
+        return Progress(
+            state=sweep.state,
+            counts=counts,
+            expected=sweep.expected_runs,
+            exhausted=sweep.exhausted,
+            buffered=self._database.read(SQL.buffered, (sweep_id,))[0][0],
+            best=best.value if best else None,
+        )
+
+    def finish_sweep(self, sweep_id: str) -> Sweep:
+        """Look and move in one transaction, so that no claim comes between."""
+        with self._database.write() as transaction:
+            sweep = self._sweep_in(transaction, sweep_id)
+            started = transaction.execute(SQL.sweep_gate, (sweep_id,)).fetchone()[2]
+            room = sweep.run_cap is None or started < sweep.run_cap
+            if sweep.state is not SweepState.RUNNING or (room and not sweep.exhausted):
+                return sweep
+            if transaction.execute(SQL.has_work, {"sweep": sweep_id, "room": room}).fetchone()[0]:
+                return sweep
+            transaction.execute(
+                SQL.set_sweep_state, {"id": sweep_id, "state": SweepState.FINISHED.value, "now": self._wall()}
+            )
+            return self._sweep_in(transaction, sweep_id)
+
+    def add_agent(self, sweep_id: str, *, host: str, pid: int) -> Agent:
+        """Insert the agent."""
+        now = self._wall()
+        with self._database.write() as transaction:
+            self._sweep_in(transaction, sweep_id)
+            columns = {"sweep": sweep_id, "host": plain(host), "pid": pid, "now": now}
+            agent_id = with_new_id(
+                lambda new: transaction.execute(SQL.insert_agent, {**columns, "id": new}) and new
+            )
+        return Agent(id=agent_id, sweep_id=sweep_id, host=plain(host) or "", pid=pid, started=now, seen=now)
+
+    def list_agents(self, sweep_id: str) -> list[Agent]:
+        """Read backwards in the order of registration."""
+        return [agent_of(row) for row in self._database.read(SQL.list_agents, (sweep_id,))]
