@@ -245,6 +245,7 @@ class Progress:
     exhausted: bool = False
     buffered: int = 0
     best: float | None = None
+    started: int = 0  # runs that were handed out at least once: what run_cap limits
 
     def count(self, *states: RunState) -> int:
         """Give the number of runs in any of `states`; of all runs when none is named."""

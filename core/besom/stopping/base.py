@@ -27,7 +27,7 @@ class Verdict:
 
 
 class Board(Protocol):
-    """What the runs of a sweep have left at its rungs."""
+    """What the runs of a sweep have left at its rungs, as seen by the run that is judged."""
 
     def size(self, rung: int) -> int:
         """Count the runs that have reached a rung."""
@@ -35,6 +35,10 @@ class Board(Protocol):
 
     def kth(self, rung: int, k: int) -> float:
         """Give the `k`-th lowest loss (from 0) at a rung."""
+        ...
+
+    def own(self, rung: int) -> float | None:
+        """Give the loss that the judged run itself has left at a rung; None if it left none."""
         ...
 
 

@@ -111,6 +111,7 @@ class Sweeps(Part):
             exhausted=sweep.exhausted,
             buffered=self._database.read(SQL.buffered, (sweep_id,))[0][0],
             best=best.value if best else None,
+            started=self._database.read(SQL.sweep_gate, (sweep_id,))[0][2],
         )
 
     def finish_sweep(self, sweep_id: str) -> Sweep:

@@ -1,0 +1,308 @@
+"""One step of a sweep: hand out the next run, letting the method refill the buffer; judge what a run reports."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from besom.errors import StateError
+from besom.records import (
+    Batch,
+    Directive,
+    HistoryRow,
+    Lease,
+    Metric,
+    Observation,
+    Params,
+    Run,
+    Sweep,
+    SweepState,
+    metric_value,
+)
+from besom.stopping import Point, Stopper, create_stopper
+
+if TYPE_CHECKING:
+    from besom.search.base import Method
+    from besom.store.base import Store
+
+log = logging.getLogger(__name__)
+
+PAGE = 1000  # rows read at a time, so that memory stays flat
+LARGEST_BATCH = 16_384  # suggestions asked for at a time while a nearly finished space is walked
+OPEN = frozenset({SweepState.PENDING, SweepState.RUNNING})
+
+
+class Idle(Enum):
+    """Why there is no run to hand out."""
+
+    WAIT = "wait"  # runs of this sweep still run and may come back
+    PAUSED = "paused"
+    DONE = "done"
+
+
+class Scheduler:
+    """Hands out a sweep's runs to one agent."""
+
+    def __init__(self, store: Store, sweep_id: str, *, agent_id: str, lease_seconds: float = 60.0) -> None:
+        self.store = store
+        self.agent_id = agent_id
+        self.lease_seconds = lease_seconds
+        self.sweep: Sweep = store.get_sweep(sweep_id)
+        """The sweep as it stood at the latest claim."""
+        self._method: tuple[int, Method] | None = None  # and the version of the config it was made from
+
+    def claim(self) -> Run | Idle:
+        """Give the next run with a lease for this agent, or why there is none.
+
+        Asks the method for more only when nothing waits. Finishes the sweep when nothing can come any more.
+        """
+        count = 0
+        while True:
+            run = self.store.claim(self.sweep.id, self.agent_id, lease_seconds=self.lease_seconds)
+            self.sweep = self.store.get_sweep(self.sweep.id)
+            if run is not None:
+                return run
+            batch = self._propose(count)
+            if batch is None:
+                return self._idle()
+            new = self.store.offer(self.sweep.id, batch, version=self.sweep.version, cursor=self.sweep.cursor)
+            # Points that were run before are walked in ever longer strides.
+            count = min(LARGEST_BATCH, 4 * max(count, self.method.lookahead)) if new == 0 else 0
+
+    @property
+    def method(self) -> Method:
+        """The method of the sweep's present config."""
+        if self._method is None or self._method[0] != self.sweep.version:
+            from besom.search import create_method
+            from besom.sweepfile import from_mapping
+
+            config = from_mapping(self.sweep.config, source=f"sweep {self.sweep.id}")
+            self._method = (self.sweep.version, create_method(config))
+        return self._method[1]
+
+    def _propose(self, at_least: int) -> Batch | None:
+        """Ask the method for what may follow; None when nothing may, or it waits for results itself."""
+        sweep = self.sweep
+        if sweep.state not in OPEN or sweep.exhausted:
+            return None
+        room = self._room()
+        if room == 0:
+            return None
+        history = StoreHistory(self.store, sweep.id)
+        count = max(at_least, self.method.lookahead)
+        if room is not None and at_least == 0:
+            count = min(count, room)
+        batch = self.method.suggest(sweep.cursor, count, history)
+        if room is not None and (fitting := self._fitting(batch, room)) is not None:
+            batch = self.method.suggest(sweep.cursor, fitting, history)
+        if not batch.suggestions and not batch.exhausted and batch.cursor == sweep.cursor:
+            return None
+        return batch
+
+    def _room(self) -> int | None:
+        """Count the runs that `run_cap` still allows; None when there is no cap."""
+        if self.sweep.run_cap is None:
+            return None
+        progress = self.store.progress(self.sweep.id)
+        return max(0, self.sweep.run_cap - progress.started - progress.buffered)
+
+    def _fitting(self, batch: Batch, room: int) -> int | None:
+        """Give how many suggestions to ask for so that at most `room` are new; None when `batch` is fine."""
+        if len(batch.suggestions) <= room:
+            return None
+        new = 0
+        for index, suggestion in enumerate(batch.suggestions):
+            new += self.store.find_key(self.sweep.id, suggestion.key) is None
+            if new > room:
+                return index
+        return None
+
+    def _idle(self) -> Idle:
+        if self.sweep.state is SweepState.PAUSED:
+            return Idle.PAUSED
+        if self.sweep.state not in OPEN:
+            return Idle.DONE
+        if self.sweep.state is SweepState.PENDING:  # every point is a prior run: it ends before it began
+            with suppress(StateError):
+                self.store.set_sweep_state(self.sweep.id, SweepState.RUNNING, allowed=OPEN)
+        self.sweep = self.store.finish_sweep(self.sweep.id)
+        return Idle.WAIT if self.sweep.state in OPEN else Idle.DONE
+
+
+@dataclass(frozen=True, slots=True)
+class StoreHistory:
+    """What a method may read of its sweep, fetched only when it asks."""
+
+    store: Store
+    sweep_id: str
+
+    def observations(self, *, after: int = 0) -> Sequence[Observation]:
+        """Give ended runs with `changed` above `after`, in that order."""
+        found: list[Observation] = []
+        while page := self.store.observations(self.sweep_id, after=after, limit=PAGE):
+            found += page
+            after = page[-1].changed
+        return found
+
+    def active(self) -> Sequence[Params]:
+        """Give the parameters of what is running, queued or buffered."""
+        return self.store.active(self.sweep_id)
+
+
+class Reporter:
+    """Stores what one attempt at a run logs, and asks the sweep's stopper whether the run should go on."""
+
+    def __init__(
+        self, store: Store, lease: Lease, sweep: Sweep | None, *, lease_seconds: float = 60.0
+    ) -> None:
+        self.store = store
+        self.lease = lease
+        self.lease_seconds = lease_seconds
+        self._judge = _judge(store, lease, sweep)
+
+    def report(
+        self,
+        rows: Sequence[HistoryRow],
+        *,
+        summary: Mapping[str, Any] | None = None,
+        value: float | None = None,
+    ) -> Directive:
+        """Store rows, summary and metric; say what is wanted of the run.
+
+        A stopper that fails is logged and never disturbs the run.
+        """
+        new = self._judge.unseen(rows) if self._judge else ()
+        directive = self.store.report(
+            self.lease, rows, summary=summary, value=value, lease_seconds=self.lease_seconds
+        )
+        if self._judge is None or not new or directive.action in ("kill", "lost"):
+            return directive
+        try:
+            reason = self._judge.stop_reason(new)
+            if reason is None or directive.action == "stop":
+                return directive
+            self.store.request_stop(self.lease.run_id, reason)
+        except StateError:  # the run has ended meanwhile
+            return directive
+        except Exception:
+            log.exception("early termination could not judge run %s; it goes on", self.lease.run_id)
+            return directive
+        return Directive("stop", reason)
+
+
+def _judge(store: Store, lease: Lease, sweep: Sweep | None) -> Judge | None:
+    if sweep is None or sweep.metric is None or not sweep.config.get("early_terminate"):
+        return None  # most runs: the config is not even parsed
+    from besom.sweepfile import from_mapping
+
+    try:
+        stopper = create_stopper(from_mapping(sweep.config, source=f"sweep {sweep.id}"))
+    except Exception:
+        log.exception("early termination is off for run %s: its stopper cannot be made", lease.run_id)
+        return None
+    return Judge(store, lease, sweep.id, sweep.metric, stopper) if stopper else None
+
+
+@dataclass(slots=True)
+class Judge:
+    """Follows one attempt's metric and puts each finite value before the stopper."""
+
+    store: Store
+    lease: Lease
+    sweep_id: str
+    metric: Metric
+    stopper: Stopper
+    seen: int | None = None  # highest seq judged; None until the first report
+    count: int = 0
+    best: float = float("inf")
+    own: dict[int, float] = field(default_factory=dict[int, float])
+
+    def unseen(self, rows: Sequence[HistoryRow]) -> Sequence[HistoryRow]:
+        """Give the rows that were not judged yet; to be called before they are stored."""
+        if rows and self.seen is None:
+            self._go_on_from_store(rows[0].step)
+        seen = self.seen or 0
+        return [row for row in rows if row.seq > seen]
+
+    def stop_reason(self, rows: Sequence[HistoryRow]) -> str | None:
+        """Mark and judge every finite value in order; give the first reason to stop."""
+        reason = None
+        for row in rows:
+            self.seen = row.seq
+            loss = self._loss(row)
+            if loss is None:
+                continue
+            self.count += 1
+            self.best = min(self.best, loss)
+            point = Point(self.lease.run_id, self.count, row.step, loss, self.best)
+            for rung, mark in self.stopper.marks(point):
+                self.store.mark(self.sweep_id, self.lease.run_id, rung, mark)
+                self.own[rung] = mark
+            if reason is None:
+                verdict = self.stopper.judge(point, StoreBoard(self.store, self.sweep_id, self.own))
+                reason = verdict.reason if verdict.stop else None
+        return reason
+
+    def _loss(self, row: HistoryRow) -> float | None:
+        value = reported_value(row.data, self.metric.name)
+        return value if value is None or self.metric.goal == "minimize" else -value
+
+    def _go_on_from_store(self, step: int) -> None:
+        """Count what this attempt has stored already, and of earlier attempts what lies before its first step.
+
+        A run that resumes from a checkpoint goes on counting there; one that starts over counts from 0.
+        """
+        stored = self.store.last_row(self.lease)
+        self.seen = stored.seq if stored else 0
+        if stored:
+            step = self.store.history(self.lease.run_id, attempt=self.lease.attempt, limit=1)[0].step
+        for attempt in range(1, self.lease.attempt + 1):
+            before = step if attempt < self.lease.attempt else None
+            for row in self._rows(attempt):
+                loss = self._loss(row)
+                if loss is not None and (before is None or row.step < before):
+                    self.count += 1
+                    self.best = min(self.best, loss)
+        if self.count:
+            self.own = self.store.run_marks(self.lease.run_id)
+
+    def _rows(self, attempt: int) -> Iterator[HistoryRow]:
+        after = 0
+        while page := self.store.history(self.lease.run_id, attempt=attempt, after=after, limit=PAGE):
+            yield from page
+            after = page[-1].seq
+
+
+@dataclass(frozen=True, slots=True)
+class StoreBoard:
+    """The rungs of a sweep in its store, as one run sees them."""
+
+    store: Store
+    sweep_id: str
+    marks: Mapping[int, float]  # the run's own
+
+    def size(self, rung: int) -> int:
+        """Count the runs that have reached a rung."""
+        return self.store.rung_size(self.sweep_id, rung)
+
+    def kth(self, rung: int, k: int) -> float:
+        """Give the `k`-th lowest loss (from 0) at a rung."""
+        return self.store.rung_loss(self.sweep_id, rung, k)
+
+    def own(self, rung: int) -> float | None:
+        """Give the run's own loss at a rung; None if it left none."""
+        return self.marks.get(rung)
+
+
+SUMMARIES = ("min", "max", "mean", "last", "best")
+
+
+def reported_value(data: Mapping[str, Any], name: str) -> float | None:
+    """Give a row's finite value of the metric; of `loss` for a metric called `loss.min`, which only summaries have."""
+    value = metric_value(data, name)
+    base, _, summary = name.rpartition(".")
+    return metric_value(data, base) if value is None and base and summary in SUMMARIES else value
