@@ -1,0 +1,8 @@
+"""A run from inside its program: `init` gives the LiveRun that logs, configures, and knows when to stop."""
+
+from __future__ import annotations
+
+from besom.run.attach import assigned, init
+from besom.run.live import LiveRun, active_run
+
+__all__ = ["LiveRun", "active_run", "assigned", "init"]

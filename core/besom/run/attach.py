@@ -1,0 +1,285 @@
+"""How a process finds its run.
+
+In this order: the run it has already; mode="disabled"; the run that a function agent assigned; the run named in the environment
+(attach, never claim); else a new run outside every sweep.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from besom.config import Config, mapping_of, read_defaults
+from besom.errors import NotFoundError, UsageError
+from besom.folders import RunFile, RunFolder, read_run_file, run_folder, write_run_folder
+from besom.journal import Journal, read_account
+from besom.records import Lease, Run, Sweep
+from besom.run import ending
+from besom.run.flusher import Flusher
+from besom.run.live import LiveRun, activate, active_run
+from besom.summarize import Summarizer
+
+if TYPE_CHECKING:
+    from besom.store.base import Store
+
+logger = logging.getLogger(__name__)
+
+LEASE_SECONDS = 60.0
+
+_assignment: LiveRun | None = None
+
+
+def init(
+    *,
+    project: str | None = None,
+    entity: str | None = None,
+    config: Any = None,
+    name: str | None = None,
+    id: str | None = None,  # noqa: A002 - W&B's word
+    resume: bool | str | None = None,
+    mode: str | None = None,
+    reinit: bool | str | None = None,
+    allow_val_change: bool = False,
+    **ignored: Any,
+) -> LiveRun:
+    """Give this process's run: the one its agent started it for, else a new one outside every sweep.
+
+    `config` is a dict, an `argparse.Namespace`, a dataclass, or the path of a YAML file; it wins over `config-defaults.yaml` in the
+    working directory, and the sweep's parameters win over it. In a sweep, `project`, `entity`, `name`, `id` and `resume` are
+    ignored. Outside, `id` names the run, and that of an ended run goes on with it as its next attempt (`resume="never"`: UsageError;
+    `resume="must"`: UsageError if there is none).
+
+    `mode="disabled"` gives a run that keeps nothing. On ranks above 0 the run has the same config and keeps nothing. A second
+    call gives the same run, with `config` merged in, until it is finished. W&B's other arguments are accepted and ignored.
+    """
+    if ignored:
+        logger.debug("init ignores %s", ", ".join(sorted(ignored)))
+    given = read_defaults(config) if isinstance(config, (str, os.PathLike)) else mapping_of(config)
+    current = _current_run(finish_it=reinit in (True, "finish_previous"))
+    if current is not None:
+        current.config.absorb(given)
+        return current
+    if "disabled" in (mode, os.environ.get("BESOM_MODE"), os.environ.get("WANDB_MODE")):
+        run = _detached(
+            RunFile("", 1, 0, name or "disabled", None, project, entity), None, given, {}, allow_val_change
+        )
+    elif os.environ.get("BESOM_RUN_ID"):
+        ignored_here = {"project": project, "entity": entity, "name": name, "id": id, "resume": resume}
+        for word in [word for word, value in ignored_here.items() if value is not None]:
+            logger.info("init(%s=%r) is ignored: this run belongs to a sweep", word, ignored_here[word])
+        run = _from_environment(given, allow_val_change)
+    elif rank() > 0:
+        run = _detached(
+            RunFile(id or "", 1, 0, name or "", None, project, entity), None, given, {}, allow_val_change
+        )
+    else:
+        run = _solo(
+            given, allow_val_change, project=project, entity=entity, name=name, run_id=id, resume=resume
+        )
+    activate(run)
+    ending.watch()
+    return run
+
+
+@contextmanager
+def assigned(run: Run, sweep: Sweep, store: Store, folder: RunFolder) -> Iterator[LiveRun]:
+    """Inside, `init` in this process gives this run; leaving ends it, unless the program has, by how it is left.
+
+    Returning finishes it; RunStopped stops it; SystemExit(0) finishes it; any other exception fails it. Every exception goes on.
+    The lease is kept meanwhile, also when `init` is never called.
+    """
+    global _assignment  # noqa: PLW0603 - what init has to find
+    about = RunFile(
+        run.id, run.attempt, run.number, run.name, sweep.id, sweep.project, sweep.entity, sweep.metric
+    )
+    live = _attached(about, folder, {}, run.params, lambda: store, keep_store=True)
+    _assignment = live
+    try:
+        yield live
+    except BaseException as exception:
+        live.end_with(exception)
+        raise
+    else:
+        live.finish()
+    finally:
+        _assignment = None
+
+
+def rank() -> int:
+    """Give this process's rank among those that train together, 0 when it is alone.
+
+    Read from RANK, SLURM_PROCID (when SLURM_NTASKS is above 1), OMPI_COMM_WORLD_RANK, PMI_RANK, LOCAL_RANK, the first that is set.
+    """
+    slurm = ("SLURM_PROCID",) if _whole(os.environ.get("SLURM_NTASKS")) > 1 else ()
+    for name in ("RANK", *slurm, "OMPI_COMM_WORLD_RANK", "PMI_RANK", "LOCAL_RANK"):
+        if os.environ.get(name):
+            return _whole(os.environ[name])
+    return 0
+
+
+def _whole(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() else 0
+
+
+def _current_run(*, finish_it: bool) -> LiveRun | None:
+    current = active_run()
+    if current is None and _assignment is not None and not _assignment.ended:
+        activate(_assignment)
+        return _assignment
+    if current is None:
+        return None
+    if current.inherited and not current.sweep_id:
+        return None  # a forked child that starts a run of its own
+    if finish_it and not current.sweep_id:
+        current.finish()
+        return None
+    return current
+
+
+def _detached(
+    about: RunFile, folder: RunFolder | None, given: Mapping[str, Any], params: Mapping[str, Any], allow: bool
+) -> LiveRun:
+    """Make a run that keeps nothing."""
+    return LiveRun(about, folder, Config({**read_defaults(), **given}, swept=params, allow_val_change=allow))
+
+
+def _from_environment(given: Mapping[str, Any], allow: bool) -> LiveRun:
+    import dataclasses
+    import json
+
+    try:
+        folder = RunFolder(Path(os.environ["BESOM_RUN_DIR"]))
+        # A later attempt overwrites run.json; which attempt this process is stands in its environment.
+        about = dataclasses.replace(read_run_file(folder), attempt=int(os.environ["BESOM_ATTEMPT"]))
+        params = json.loads(Path(os.environ["BESOM_PARAMS_FILE"]).read_text(encoding="utf-8"))
+    except (KeyError, ValueError, OSError) as error:
+        raise UsageError(
+            f"BESOM_RUN_ID is set to {os.environ['BESOM_RUN_ID']!r}, but the rest of what an agent tells its program is missing "
+            f"or unreadable ({type(error).__name__}: {error}); unset BESOM_RUN_ID to start a run of its own"
+        ) from error
+    if rank() > 0:
+        return _detached(about, folder, given, params, allow)
+    return _attached(about, folder, given, params, _default_store, allow=allow)
+
+
+def _default_store() -> Store:
+    from besom.store import open_store
+
+    return open_store()
+
+
+def _solo(
+    given: Mapping[str, Any],
+    allow: bool,
+    *,
+    project: str | None,
+    entity: str | None,
+    name: str | None,
+    run_id: str | None,
+    resume: bool | str | None,
+) -> LiveRun:
+    if run_id is not None and not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}", run_id):
+        raise UsageError(
+            f"init(id={run_id!r}): an id has up to 128 letters, digits, '-', '_' and '.', and no '.' first"
+        )
+    store = _default_store()
+    before = _find(store, run_id) if run_id is not None else None
+    if before is not None and resume == "never":
+        raise UsageError(f"init(id={run_id!r}, resume='never'): there is a run with this id already")
+    if before is None and resume == "must":
+        raise UsageError(f"init(id={run_id!r}, resume='must'): there is no run with this id in {store.url}")
+    run = store.create_run(run_id=run_id, project=project, name=name, lease_seconds=_lease_seconds())
+    folder = run_folder(run.id)
+    write_run_folder(folder, run, None)
+    about = RunFile(run.id, run.attempt, run.number, run.name, None, project, entity)
+    earlier = before.config if before is not None else {}
+    return _attached(about, folder, {**earlier, **given}, {}, lambda: store, allow=allow)
+
+
+def _find(store: Store, run_id: str) -> Run | None:
+    try:
+        return store.get_run(run_id)
+    except NotFoundError:
+        return None
+
+
+def _attached(
+    about: RunFile,
+    folder: RunFolder,
+    given: Mapping[str, Any],
+    params: Mapping[str, Any],
+    open_store: Callable[[], Store],
+    *,
+    allow: bool = False,
+    keep_store: bool = False,
+) -> LiveRun:
+    """Make a run that writes its journal, and starts to deliver it unless another process does."""
+    folder.checkpoints.mkdir(parents=True, exist_ok=True)
+    path = folder.journal(about.attempt)
+    account = read_account(path)  # what an earlier process of this attempt wrote; mostly nothing
+    summarizer, step = account.summarizer, 0 if account.step is None else account.step + 1
+    summarizer.metric = about.metric
+    start: dict[str, Any] = {
+        "pid": os.getpid(),
+        "metric": _metric_entry(about),
+        "step": None,
+        "summary": None,
+    }
+    if about.attempt > 1 and account.step is None:
+        step, summarizer.summary = _past(
+            open_store, about, close=not keep_store and about.sweep_id is not None
+        )
+        start |= {"step": step - 1, "summary": summarizer.summary}
+    journal = Journal(path)
+    flusher = None
+    if journal.lock():
+        flusher = Flusher(
+            open_store,
+            Lease(about.run_id, about.attempt),
+            about.sweep_id,
+            path,
+            lease_seconds=_lease_seconds(),
+            keep_store=keep_store,
+        )
+    else:
+        logger.info(
+            "run %s is written by another process already; this one adds to its journal", about.run_id
+        )
+    run: LiveRun
+    config = Config(
+        {**read_defaults(), **given},
+        swept=params,
+        allow_val_change=allow,
+        on_change=lambda changed: run.record_config(changed),
+    )
+    run = LiveRun(about, folder, config, journal=journal, flusher=flusher, summarizer=summarizer, step=step)
+    run.record_start(start)
+    if flusher is not None:
+        flusher.start()
+    return run
+
+
+def _metric_entry(about: RunFile) -> dict[str, str] | None:
+    return {"name": about.metric.name, "goal": about.metric.goal} if about.metric else None
+
+
+def _past(open_store: Callable[[], Store], about: RunFile, *, close: bool) -> tuple[int, dict[str, Any]]:
+    """Give the step after the last one of earlier attempts, and the summary they left."""
+    store = open_store()
+    try:
+        rows = (store.last_row(Lease(about.run_id, attempt)) for attempt in range(about.attempt - 1, 0, -1))
+        last = next((row for row in rows if row is not None), None)
+        return (last.step + 1 if last else 0), dict(store.get_run(about.run_id).summary)
+    finally:
+        if close:
+            store.close()
+
+
+def _lease_seconds() -> float:
+    """Give how long a report keeps the run's lease: what its agent uses, else a minute."""
+    return float(os.environ.get("BESOM_LEASE_SECONDS") or LEASE_SECONDS)

@@ -1,0 +1,155 @@
+"""Moves a run's journal to its store from a thread, keeps the run's lease, and knows what is wanted of the run."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from besom.errors import BesomError, NotFoundError
+from besom.journal import Delivery, Replayed
+from besom.records import CONTINUE, Directive, Lease
+
+if TYPE_CHECKING:
+    from besom.store.base import Store
+
+logger = logging.getLogger(__name__)
+
+SHORTEST_PAUSE = 0.05  # seconds between two deliveries
+LONGEST_PAUSE = 1.0
+LONGEST_BACKOFF = 30.0
+POLL = 2.0  # seconds between heartbeats of a program that asks should_stop
+
+
+class Flusher:
+    """The way of one attempt's journal into its store. The journal is the queue, so memory stays flat.
+
+    The store is opened by the thread, so starting one costs the program nothing. When the store cannot be reached, the rows
+    wait in the journal, and the thread tries again at growing intervals.
+    """
+
+    def __init__(
+        self,
+        open_store: Callable[[], Store],
+        lease: Lease,
+        sweep_id: str | None,
+        path: Path,
+        *,
+        lease_seconds: float,
+        keep_store: bool = False,
+    ) -> None:
+        self.directive: Directive = CONTINUE
+        self.polled = False  # the program asks should_stop, so the answer should be fresh
+        self._open_store = open_store
+        self._keep_store = keep_store  # it belongs to somebody else, who closes it
+        self._lease = lease
+        self._sweep_id = sweep_id
+        self._path = path
+        self._lease_seconds = lease_seconds
+        self._store: Store | None = None
+        self._delivery: Delivery | None = None
+        self._heard = time.monotonic()  # when the store last prolonged the lease
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._troubled = False
+        self._thread = threading.Thread(target=self._work, name="besom-flusher", daemon=True)
+
+    def start(self) -> None:
+        """Begin to deliver."""
+        self._wake.set()
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that there is something new in the journal."""
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def settle(self, *, finish: bool, patience: float) -> Replayed | None:
+        """Deliver the rest in the calling thread and, with `finish`, end the run in the store as the journal says.
+
+        Gives what the journal tells once all of it is stored; None when the store could not be reached for `patience` seconds.
+        """
+        deadline = time.monotonic() + patience
+        self._closing.set()
+        self._wake.set()
+        self._thread.join(patience)
+        while not self._thread.is_alive():
+            try:
+                return self._settle(finish=finish)
+            except BesomError as error:
+                self._complain(error)
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(0.5)
+        logger.error("run %s: not all of %s has reached the store", self._lease.run_id, self._path)
+        return None
+
+    def _settle(self, *, finish: bool) -> Replayed:
+        store, delivery = self._connect()
+        while self.directive.action != "lost" and (directive := delivery.deliver()) is not None:
+            self._heed(directive)
+        told = delivery.account.replayed()
+        if finish and told.finished is not None:
+            store.finish(self._lease, told.finished)
+        delivery.close()
+        if not self._keep_store:
+            store.close()
+        return told
+
+    def _work(self) -> None:
+        pause = 0.0
+        while not self._closing.wait(pause):
+            self._wake.wait(LONGEST_PAUSE)
+            self._wake.clear()
+            began = time.monotonic()
+            try:
+                self._deliver()
+                pause = min(LONGEST_PAUSE, max(SHORTEST_PAUSE, 4 * (time.monotonic() - began)))
+                self._troubled = False
+            except NotFoundError as error:
+                self._heed(Directive("lost", str(error)))
+            except BesomError as error:
+                self._complain(error)
+                pause = min(LONGEST_BACKOFF, max(LONGEST_PAUSE, 2 * pause))
+            if self.directive.action == "lost":
+                return
+
+    def _deliver(self) -> None:
+        store, delivery = self._connect()
+        while not self._closing.is_set() and (directive := delivery.deliver()) is not None:
+            self._heed(directive)
+            if directive.action == "lost":
+                return
+        due = min(POLL, self._lease_seconds / 3) if self.polled else self._lease_seconds / 3
+        if time.monotonic() - self._heard >= due:
+            answers = store.heartbeat([self._lease], lease_seconds=self._lease_seconds)
+            self._heed(answers[self._lease])
+
+    def _connect(self) -> tuple[Store, Delivery]:
+        if self._store is None:
+            self._store = self._open_store()
+        if self._delivery is None:
+            from besom.scheduler import Reporter
+
+            sweep = self._store.get_sweep(self._sweep_id) if self._sweep_id else None
+            reporter = Reporter(self._store, self._lease, sweep, lease_seconds=self._lease_seconds)
+            self._delivery = Delivery(self._store, reporter, self._path)
+        return self._store, self._delivery
+
+    def _heed(self, directive: Directive) -> None:
+        self._heard = time.monotonic()
+        if directive.action != "continue" or self.directive.action == "continue":
+            self.directive = directive
+
+    def _complain(self, error: BesomError) -> None:
+        if not self._troubled:
+            self._troubled = True
+            logger.warning(
+                "run %s: the store does not answer (%s); what is logged waits in %s",
+                self._lease.run_id,
+                error,
+                self._path,
+            )

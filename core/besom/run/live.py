@@ -1,0 +1,451 @@
+"""LiveRun: what a program does with its run."""
+
+from __future__ import annotations
+
+import logging
+import operator
+import os
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from besom.config import Config
+from besom.errors import RunStopped, StateError, UsageError
+from besom.folders import RunFile, RunFolder
+from besom.journal import Journal
+from besom.jsonable import SCALARS, jsonable
+from besom.records import RunState
+from besom.run.code import copy_code
+from besom.run.flusher import Flusher
+from besom.run.summary import Summary
+from besom.summarize import Summarizer
+
+logger = logging.getLogger(__name__)
+
+FINISH_PATIENCE = 60.0  # seconds that finish() waits for a store that does not answer
+LEAVE_PATIENCE = 10.0  # the same where an agent stands by to deliver the rest
+ERROR_LINES = 20
+
+_active: LiveRun | None = None
+
+
+def active_run() -> LiveRun | None:
+    """Give the run that `init` attached to in this process, None before it and after its finish."""
+    return _active
+
+
+def activate(run: LiveRun) -> None:
+    """Make a run the one that `active_run` gives."""
+    global _active  # noqa: PLW0603 - one run per process is what the module doors stand for
+    _active = run
+
+
+class LiveRun:
+    """A run inside its program; made by `init`.
+
+    Without a journal (on ranks above 0, or with mode="disabled") it can be used all the same and keeps nothing.
+    """
+
+    def __init__(
+        self,
+        about: RunFile,
+        folder: RunFolder | None,
+        config: Config,
+        *,
+        journal: Journal | None = None,
+        flusher: Flusher | None = None,
+        summarizer: Summarizer | None = None,
+        step: int = 0,
+    ) -> None:
+        self._about = about
+        self._folder = folder
+        self.config = config
+        """The run's config; what the sweep has set stays."""
+        self._journal = journal
+        self._flusher = flusher
+        self._summarizer = summarizer or Summarizer(about.metric)
+        self._step = step
+        self._floor = 0
+        self._warned_of_step = False
+        self._preempting = False
+        self._stop_seen = False
+        self._finished = False
+        self._pid = os.getpid()
+        self._lock = threading.RLock()  # reentrant: a signal handler may log, too
+
+    def __repr__(self) -> str:
+        return f"<besom run {self.id} {self.name!r}>"
+
+    # ---- what it is
+
+    @property
+    def id(self) -> str:
+        """The run's id; "" for a run that is kept nowhere."""
+        return self._about.run_id
+
+    @property
+    def name(self) -> str:
+        """The run's name for people."""
+        return self._about.name
+
+    @property
+    def sweep_id(self) -> str | None:
+        """The sweep it belongs to."""
+        return self._about.sweep_id
+
+    @property
+    def project(self) -> str | None:
+        """The project it belongs to."""
+        return self._about.project
+
+    @property
+    def entity(self) -> str | None:
+        """The entity it belongs to."""
+        return self._about.entity
+
+    @property
+    def step(self) -> int:
+        """The step that the next `log` without one gets."""
+        return self._step
+
+    @property
+    def attempt(self) -> int:
+        """Which try at this run this is, from 1."""
+        return self._about.attempt
+
+    @property
+    def dir(self) -> Path:
+        """The run's folder, the same for all its attempts."""
+        if self._folder is None:
+            self._folder = RunFolder(Path(tempfile.mkdtemp(prefix="besom-")))
+        return self._folder.path
+
+    @property
+    def resumed(self) -> bool:
+        """Whether an earlier attempt was interrupted, so that this one should go on from `resume_path`."""
+        return self._about.attempt > 1
+
+    @property
+    def resume_path(self) -> Path | None:
+        """The checkpoint to go on from: the last given to `save_checkpoint`, else the newest file in `dir/checkpoints`.
+
+        None in a first attempt, and when there is none.
+        """
+        if not self.resumed or self._folder is None:
+            return None
+        try:
+            noted = Path(self._checkpoint_note.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            noted = None
+        if noted is not None and noted.exists():
+            return noted
+        folder = self._folder.checkpoints
+        saved = (
+            [path for path in folder.glob("*") if not path.name.startswith(".")] if folder.is_dir() else []
+        )
+        return max(saved, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+    @property
+    def summary(self) -> Summary:
+        """One value per metric: the last logged, or what `define_metric` and the program made it."""
+        return Summary(self._summarizer, self._change_summary)
+
+    # ---- logging
+
+    def log(
+        self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None, **_: Any
+    ) -> None:
+        """Record metrics at a step; safe from the death of this process once it returns.
+
+        Without `step` each call is one step. Calls with the same `step`, and a call with `commit=False` and the one after it, are
+        one step together. A step before the latest one is ignored with a warning.
+        """
+        with self._lock:
+            self._check_open("log")
+            row = _row(data)
+            at = self._step if step is None else _whole(step)
+            if at < self._floor:
+                self._warn_of_step(at)
+                return
+            row = self._record("history", {"step": at, "data": row})["data"]
+            self._summarizer.log(row)
+            self._floor = at
+            self._step = at + 1 if commit or (commit is None and step is None) else at
+
+    def define_metric(
+        self,
+        name: str,
+        step_metric: str | None = None,
+        summary: str | None = None,
+        goal: str | None = None,
+        **_: Any,
+    ) -> None:
+        """Summarize a metric, or all that a glob like "val/*" matches, by "min", "max", "mean", "last", "best" or "none".
+
+        Several may be joined by commas. The summary is then {"min": ...} under the metric's name; a sweep finds it as
+        `loss.min` and as `loss`. "best" is best by `goal`, "minimize" or "maximize", else by the sweep's goal.
+        """
+        goals = {
+            None: None,
+            "min": "minimize",
+            "max": "maximize",
+            "minimize": "minimize",
+            "maximize": "maximize",
+        }
+        if goal not in goals:
+            raise UsageError(f"define_metric(goal={goal!r}): it is 'minimize' or 'maximize'")
+        rule = {"name": str(name), "summary": summary, "goal": goals[goal], "step_metric": step_metric}
+        with self._lock:
+            self._check_open("define_metric")
+            self._summarizer.define(**rule)
+            self._record("define", rule)
+
+    def mark_preempting(self) -> None:
+        """Say that this process is about to be preempted: should it end with an error, the run goes back into the queue."""
+        with self._lock:
+            self._check_open("mark_preempting")
+            self._preempting = True
+            self._record("preempting", {})
+
+    def save_checkpoint(self, path: str | os.PathLike[str]) -> Path:
+        """Note that `path` holds a whole checkpoint: the next attempt finds it as `resume_path`. Gives it as absolute path."""
+        saved = Path(path).absolute()
+        if self._journal is not None:
+            fresh = self._checkpoint_note.with_suffix(f".{os.getpid()}")
+            fresh.write_text(str(saved), encoding="utf-8")
+            fresh.replace(self._checkpoint_note)
+        return saved
+
+    def log_code(self, root: str | os.PathLike[str] = ".", **_: Any) -> Path | None:
+        """Copy the Python files below `root` into the run's folder; gives the folder of the copy.
+
+        Leaves out hidden folders, virtual environments and besom's own folder. None where the run is kept nowhere.
+        """
+        if self._journal is None or self._folder is None:
+            return None
+        copy_code(Path(root), self._folder.code)
+        return self._folder.code
+
+    # ---- stopping
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether the run was asked to end: stopped early, killed, or taken over by a later attempt.
+
+        Asking once tells the agent that this program ends by itself, so it is not interrupted at once. The answer is at most
+        seconds old; on ranks above 0 it is always False, so let rank 0 decide for all.
+        """
+        return self._stop_reason() is not None
+
+    def check_stop(self) -> None:
+        """Raise RunStopped if `should_stop`; call it where the program can save its state."""
+        reason = self._stop_reason()
+        if reason is not None:
+            raise RunStopped(reason)
+
+    def _stop_reason(self) -> str | None:
+        flusher = self._flusher
+        if flusher is None or self._folder is None:
+            return None
+        if not flusher.polled:
+            flusher.polled = True
+            self._folder.polls_stop.touch()
+        directive = flusher.directive
+        if directive.action == "continue":
+            return None
+        self._stop_seen = True
+        return directive.reason or {"lost": "another attempt has this run"}.get(
+            directive.action, "asked to stop"
+        )
+
+    # ---- ending
+
+    def finish(self, exit_code: int | None = 0, **_: Any) -> None:
+        """End the run, wait until the store has all of it; a second call does nothing.
+
+        A code other than 0 means that it failed, or was preempted if `mark_preempting` was called.
+        """
+        code = exit_code or 0
+        if code:
+            state = RunState.PREEMPTED if self._preempting else RunState.FAILED
+        else:
+            state = self._stopped_state() if self._stop_seen else RunState.FINISHED
+        self._end(state, code, None)
+
+    def end_with(self, exception: BaseException | None) -> None:
+        """End the run as an exception that leaves its program tells: None and SystemExit(0) finish it, RunStopped stops it.
+
+        Under an agent that lives, exits and interrupts are left for it to judge: it knows what signals it sent.
+        """
+        if exception is None:
+            self.finish()
+        elif isinstance(exception, RunStopped):
+            self._end(self._stopped_state(), 0, None)
+        elif isinstance(exception, SystemExit):
+            code, said = exit_code_of(exception)
+            if code and agent_lives():
+                self.leave()
+            else:
+                self._end(self._error_state() if code else RunState.FINISHED, code, said)
+        elif isinstance(exception, KeyboardInterrupt):
+            if agent_lives():
+                self.leave()
+            else:
+                self._end(RunState.KILLED, 130, "interrupted from the keyboard")
+        else:
+            self._end(self._error_state(), 1, last_lines(exception))
+
+    def leave(self) -> None:
+        """Deliver everything and let go of the run without ending it: its agent will."""
+        self._close(finish=False, patience=LEAVE_PATIENCE)
+
+    def _end(self, state: RunState, code: int, error: str | None) -> None:
+        with self._lock:
+            if self._finished:
+                return
+            if self._owned:
+                self._record("finish", {"state": state.value, "exit_code": code, "error": error})
+            self._close(finish=True, patience=FINISH_PATIENCE)
+
+    def _close(self, *, finish: bool, patience: float) -> None:
+        global _active  # noqa: PLW0603
+        with self._lock:
+            if self._finished:
+                return
+            self._finished = True
+            if _active is self:
+                _active = None
+            if self._journal is None:
+                return
+            if self._owned and self._flusher is not None:
+                told = self._flusher.settle(finish=finish, patience=patience)
+                if told is not None:
+                    self._journal.append("delivered", time.time(), told.as_entry())
+            self._journal.close()
+
+    @property
+    def _owned(self) -> bool:
+        """Whether this process is the one that delivers and ends the run; not so after a fork, or where another does."""
+        return self._flusher is not None and self._pid == os.getpid()
+
+    def _stopped_state(self) -> RunState:
+        killed = self._flusher is not None and self._flusher.directive.action == "kill"
+        return RunState.KILLED if killed else RunState.STOPPED
+
+    def _error_state(self) -> RunState:
+        return RunState.PREEMPTED if self._preempting else RunState.FAILED
+
+    def __enter__(self) -> LiveRun:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exception: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end_with(exception)
+
+    # ---- inside
+
+    @property
+    def _checkpoint_note(self) -> Path:
+        return self.dir / "checkpoint"
+
+    def _record(self, kind: str, body: Mapping[str, Any]) -> Any:
+        if self._journal is None:
+            return body
+        body = self._journal.append(kind, time.time(), body)
+        if self._flusher is not None:
+            self._flusher.wake()
+        return body
+
+    @property
+    def ended(self) -> bool:
+        """Whether `finish` was called, or the program has left its run."""
+        return self._finished
+
+    @property
+    def inherited(self) -> bool:
+        """Whether this process was forked from the one that attached to the run."""
+        return self._pid != os.getpid()
+
+    def record_start(self, body: Mapping[str, Any]) -> None:
+        """Note that this process joins, and with what config."""
+        self._record("start", body)
+        self._record("config", self.config.as_dict())
+
+    def record_config(self, config: Mapping[str, Any]) -> None:
+        """Note the whole config after a change of it."""
+        with self._lock:
+            if not self._finished:
+                self._record("config", config)
+
+    def _change_summary(self, body: Mapping[str, Any]) -> None:
+        with self._lock:
+            self._check_open("summary")
+            self._summarizer.change(self._record("summary", jsonable(body)))
+
+    def _check_open(self, verb: str) -> None:
+        if self._finished:
+            raise StateError(
+                f"run {self.id} has ended, so {verb} has nowhere to go; call besom.init() for another run"
+            )
+
+    def _warn_of_step(self, step: int) -> None:
+        if not self._warned_of_step:
+            self._warned_of_step = True
+            logger.warning(
+                "log(step=%d) is ignored: the run is at step %d already; steps must not go back (said once)",
+                step,
+                self._floor,
+            )
+
+    def after_fork_in_child(self) -> None:
+        """Make the run safe in a forked child: it may log, but not deliver or end its parent's run."""
+        self._lock = threading.RLock()
+        if self._journal is not None:
+            self._journal.reopen()
+
+
+def _row(data: Any) -> Any:
+    if not isinstance(data, Mapping):
+        raise UsageError(f'log takes a dict such as {{"loss": 0.1}}, not {type(data).__name__}')
+    # Containers are copied, so that the program may go on changing them.
+    return data if SCALARS.issuperset(map(type, data.values())) else jsonable(data)
+
+
+def _whole(step: Any) -> int:
+    try:
+        return operator.index(step)
+    except TypeError:
+        number = jsonable(step)
+        if isinstance(number, float) and number.is_integer():
+            return int(number)
+        raise UsageError(f"log(step={step!r}): a step is a whole number") from None
+
+
+def agent_lives() -> bool:
+    """Say whether an agent of this program stands by to judge its end."""
+    try:
+        os.kill(int(os.environ["BESOM_AGENT_PID"]), 0)
+    except (KeyError, ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def exit_code_of(exception: SystemExit) -> tuple[int, str | None]:
+    """Give the process's exit code and message for a SystemExit."""
+    if exception.code is None or isinstance(exception.code, int):
+        return int(exception.code or 0), None
+    return 1, str(exception.code)
+
+
+def last_lines(exception: BaseException) -> str:
+    """Give the end of a traceback, where the cause stands."""
+    lines = "".join(traceback.format_exception(exception)).rstrip().splitlines()
+    return "\n".join(lines[-ERROR_LINES:])

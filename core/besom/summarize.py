@@ -1,0 +1,148 @@
+"""A run's summary: one value per metric, folded from what the run logs by the rules of `define_metric`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from besom.errors import UsageError
+from besom.records import Metric, metric_value
+
+KINDS = ("min", "max", "mean", "best", "last", "copy", "none")
+"""What `define_metric(summary=...)` takes; `copy`, the latest value under the plain name, is what happens without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    kinds: tuple[str, ...]
+    goal: str | None
+
+
+def summary_kinds(text: str | None) -> tuple[str, ...]:
+    """Read the `summary` argument of `define_metric`, such as "min" or "min,last"; UsageError on an unknown word."""
+    kinds = tuple(word.strip() for word in (text or "copy").split(","))
+    for kind in kinds:
+        if kind not in KINDS:
+            close = difflib.get_close_matches(kind, KINDS, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"it is one of {', '.join(KINDS)}"
+            raise UsageError(f"define_metric(summary={text!r}): {kind!r} is no summary; {hint}")
+    return kinds
+
+
+class Summarizer:
+    """Folds rows into `summary`; equal rows and rules in equal order give an equal summary, live or replayed."""
+
+    def __init__(self, metric: Metric | None = None) -> None:
+        self.summary: dict[str, Any] = {}
+        self.metric = metric
+        self._rules: list[tuple[str, _Rule]] = []
+        self._found: dict[str, _Rule | None] = {}
+        self._counts: dict[str, int] = {}
+
+    def define(self, name: str, summary: str | None = None, goal: str | None = None, **_: Any) -> None:
+        """Summarize the metric `name`, or those that a glob like "val/*" matches, by `summary`; later rules win."""
+        self._rules.append((name, _Rule(summary_kinds(summary), goal)))
+        self._found.clear()
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Fold one row of JSON values in; nested ones by their dotted names."""
+        self._fold(self.summary, row, "")
+
+    def change(self, body: Mapping[str, Any]) -> None:
+        """Take in what a program does to its summary: `set`, merged deeply, and `delete`, a list of paths."""
+        _merge(self.summary, body.get("set", {}))
+        for *above, key in body.get("delete", ()):
+            node = lookup(self.summary, above)
+            if isinstance(node, dict):
+                node.pop(key, None)
+
+    def value(self) -> float | None:
+        """Give the sweep's metric in the summary, None unless finite."""
+        return summary_value(self.summary, self.metric) if self.metric else None
+
+    def _fold(self, node: dict[str, Any], row: Mapping[str, Any], above: str) -> None:
+        for key, value in row.items():
+            if isinstance(value, dict):
+                if not isinstance(node.get(key), dict):
+                    node[key] = {}
+                self._fold(node[key], value, f"{above}{key}.")
+            elif self._rules and (rule := self._rule(above + key)):
+                self._apply(rule, node, key, above + key, value)
+            else:
+                node[key] = value
+
+    def _rule(self, name: str) -> _Rule | None:
+        if name not in self._found:
+            matching = (rule for pattern, rule in reversed(self._rules) if fnmatchcase(name, pattern))
+            self._found[name] = next(matching, None)
+        return self._found[name]
+
+    def _apply(self, rule: _Rule, node: dict[str, Any], key: str, name: str, value: Any) -> None:
+        if rule.kinds == ("copy",):
+            node[key] = value
+        if rule.kinds in (("copy",), ("none",)):
+            return
+        held = node.get(key)
+        part = held if isinstance(held, dict) else {}
+        if "last" in rule.kinds or "copy" in rule.kinds:
+            part["last"] = value
+        number = metric_value({"": value}, "")
+        if number is not None:
+            goal = rule.goal or (self.metric.goal if self.metric and self.metric.name == name else "minimize")
+            for kind in rule.kinds:
+                self._extreme(kind, "min" if goal == "minimize" else "max", part, name, value)
+        if part:
+            node[key] = part
+
+    def _extreme(self, kind: str, best: str, part: dict[str, Any], name: str, value: Any) -> None:
+        side = best if kind == "best" else kind
+        held = part.get(kind)
+        if side == "mean":
+            self._counts[name] = count = self._counts.get(name, 0) + 1
+            part[kind] = value if held is None else held + (value - held) / count
+        elif side == "min":
+            part[kind] = value if held is None else min(held, value)
+        elif side == "max":
+            part[kind] = value if held is None else max(held, value)
+
+
+def summary_value(summary: Mapping[str, Any], metric: Metric) -> float | None:
+    """Give a metric's finite value in a summary, None when there is none.
+
+    A metric that `define_metric` made into {"min": ..., ...} is found by "loss.min", and by plain "loss" too: it is then what
+    the goal asks for, the best, else the latest, else the only one.
+    """
+    if (number := metric_value(summary, metric.name)) is not None:
+        return number
+    found = lookup(summary, metric.name.split("."))
+    if isinstance(found, Mapping):
+        ours = "min" if metric.goal == "minimize" else "max"
+        parts = ("best", ours, "last", "mean", "min", "max")
+        numbers = (metric_value(found, part) for part in parts)
+        return next((number for number in numbers if number is not None), None)
+    return metric_value({"": found}, "") if found is not None else None
+
+
+def lookup(node: Any, words: Sequence[str]) -> Any:
+    """Find a dotted name where keys themselves may have dots, longest key first."""
+    if not words:
+        return node
+    if not isinstance(node, Mapping):
+        return None
+    for count in range(len(words), 0, -1):
+        key = ".".join(words[:count])
+        if key in node and (found := lookup(node[key], words[count:])) is not None:
+            return found
+    return None
+
+
+def _merge(node: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        held = node.get(key)
+        if isinstance(held, dict) and isinstance(value, dict):
+            _merge(held, value)
+        else:
+            node[key] = value
