@@ -1,4 +1,4 @@
-"""One step of a sweep: hand out the next run, letting the method refill the buffer; judge what a run reports."""
+"""One step of a sweep: hand out the next run, refilling the buffer when it is empty; judge what a run reports."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ class Judge:
         return value if value is None or self.metric.goal == "minimize" else -value
 
     def _go_on_from_store(self, step: int) -> None:
-        """Count what this attempt has stored already, and of earlier attempts what lies before its first step.
+        """Count what this attempt has stored already, and of earlier ones what lies before its first step.
 
         A run that resumes from a checkpoint goes on counting there; one that starts over counts from 0.
         """
@@ -302,7 +302,7 @@ SUMMARIES = ("min", "max", "mean", "last", "best")
 
 
 def reported_value(data: Mapping[str, Any], name: str) -> float | None:
-    """Give a row's finite value of the metric; of `loss` for a metric called `loss.min`, which only summaries have."""
+    """Give a row's finite value of the metric; of `loss` for a metric `loss.min`, which only summaries have."""
     value = metric_value(data, name)
     base, _, summary = name.rpartition(".")
     return metric_value(data, base) if value is None and base and summary in SUMMARIES else value

@@ -1,4 +1,4 @@
-"""What can be done with a sweep: create, extend, pause, resume, stop, cancel; retry, remove and enqueue its runs."""
+"""The verbs: create, extend, pause, resume, stop, cancel a sweep; retry, remove and enqueue its runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CREATE_ANEW = "create a new one with `besom sweep`"
 
 
 def sweep_id_of(path: str) -> str:
-    """Give the id at the end of `ID`, `project/ID`, `entity/project/ID`, `entity/project/sweeps/ID` or an URL."""
+    """Give the id at the end of `ID`, `project/ID`, `entity/project/ID`, `.../sweeps/ID` or an URL."""
     sweep_id = path.strip().rstrip("/").rpartition("/")[2]
     if not sweep_id:
         raise UsageError(f"{path!r} names no sweep; give its id, or entity/project/id")
@@ -61,9 +61,9 @@ def create_sweep(
 ) -> Sweep:
     """Create a sweep in state PENDING, with the seed it will use if the config has none.
 
-    `prior_runs` are ids of ended runs of any sweep in this store, or of none. They are copied into the sweep with
-    their metric; a grid does not run their points again. NotFoundError if there is no such run, StateError if
-    one has not ended; then nothing is created.
+    `prior_runs` are ids of ended runs of any sweep in this store, or of none. They are copied into the sweep
+    with their metric; a grid does not run their points again. NotFoundError if there is no such run,
+    StateError if one has not ended; then nothing is created.
     """
     priors = [_prior(store.get_run(path.strip("/").rpartition("/")[2])) for path in prior_runs]
     file = Path(config.source)
@@ -94,8 +94,8 @@ def prior_runs_where(
 ) -> list[str]:
     """Give the ids of a sweep's runs that ended in one of `states` and of which `where` is true.
 
-    `where` compares metrics and parameters with values, such as `val/loss < 0.3 and optimizer == adam`; a run that
-    lacks the name does not match. UsageError if it cannot be read.
+    `where` compares metrics and parameters with values, such as `val/loss < 0.3 and optimizer == adam`; a run
+    that lacks the name does not match. UsageError if it cannot be read.
     """
     store.get_sweep(sweep_id)
     tests = [_comparison(text) for text in re.split(r"\s+and\s+", where.strip())] if where.strip() else []
@@ -156,7 +156,7 @@ def cancel_sweep(store: Store, sweep_id: str) -> Sweep:
 def retry_runs(
     store: Store, sweep_id: str, *, run_ids: Sequence[str] = (), states: Collection[RunState] = BAD_ENDINGS
 ) -> list[Run]:
-    """Put runs back into the queue: those named, whatever their ending, else all that ended in one of `states`.
+    """Put runs back into the queue: those named, whatever their ending, else all that ended in `states`.
 
     A finished sweep runs again. StateError, with nothing changed, if a named run has not ended.
     """
@@ -188,8 +188,8 @@ def remove_run(store: Store, run_id: str) -> None:
 def enqueue_run(store: Store, sweep_id: str, params: Params) -> Run:
     """Add a chosen point, to be run before all others; parameters may be nested or dotted.
 
-    A finished sweep runs again. UsageError says why `params` are no point of the space; StateError names the run
-    that has the point already, or says that the sweep is canceled.
+    A finished sweep runs again. UsageError says why `params` are no point of the space; StateError names the
+    run that has the point already, or says that the sweep is canceled.
     """
     sweep = store.get_sweep(sweep_id)
     _refuse(sweep, {SweepState.CANCELED}, "given new runs")
@@ -287,7 +287,7 @@ def _add_priors(store: Store, sweep_id: str, config: SweepConfig, priors: Sequen
 
 
 def _prior_suggestion(config: SweepConfig, run: Run) -> Suggestion:
-    """Give the point of the new space that a prior run stands for, else its parameters under a key of their own."""
+    """Give the point of the new space that a prior run stands for, else its parameters with their own key."""
     params = {**run.config, **run.params}
     names = {parameter.name for parameter in config.parameters}
     point = _point(config.space, {name: value for name, value in _dotted(params) if name in names})

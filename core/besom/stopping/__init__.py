@@ -14,7 +14,7 @@ __all__ = ["Board", "Point", "Stopper", "Verdict", "create_stopper"]
 
 
 def create_stopper(config: SweepConfig) -> Stopper | None:
-    """Give the stopper that `early_terminate` names; None when the sweep has none, or no metric to judge by."""
+    """Give the stopper that `early_terminate` names; None if the sweep has none, or no metric to judge by."""
     if not config.early_terminate or config.metric is None:
         return None
     return cast("Stopper", load_plugin("besom.stoppers", str(config.early_terminate["type"]))(config))

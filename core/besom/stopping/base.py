@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One finite value of the sweep's metric; losses are the metric, negated where the goal is to maximize."""
+    """One finite value of the sweep's metric; a loss is the metric, negated where the goal is to maximize."""
 
     run_id: str
     count: int  # finite values of this run so far, this one included

@@ -1,7 +1,7 @@
 """Hyperband as W&B Sweeps does it: at each band, only the best `1/eta` of the runs go on.
 
-Bands are counts of finite values of the metric, not steps or epochs. After Li et al., *Hyperband: A Novel Bandit-Based
-Approach to Hyperparameter Optimization*, https://arxiv.org/abs/1603.06560; bands and thresholds are W&B's.
+Bands are counts of finite values of the metric, not steps or epochs. After Li et al., *Hyperband: A Novel
+Bandit-Based Approach to Hyperparameter Optimization*, https://arxiv.org/abs/1603.06560; bands and thresholds are W&B's.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Hyperband:
         what = f"at report {band}" if self.strict else f"(best so far, at report {band} or later)"
         side = {True: "worse than", False: "no worse than"}[stop]
         return (
-            f"hyperband: {self.metric} {sign * loss:.6g} {what} is {side} the threshold {sign * threshold:.6g}"
-            f" of {runs} {'run' if runs == 1 else 'runs'} (eta {self.eta:g})"
+            f"hyperband: {self.metric} {sign * loss:.6g} {what} is {side} the threshold"
+            f" {sign * threshold:.6g} of {runs} {'run' if runs == 1 else 'runs'} (eta {self.eta:g})"
         )
 
 
@@ -73,8 +73,8 @@ def create_hyperband(config: SweepConfig) -> Hyperband:
     )
     if not bands:
         raise UsageError(
-            f"{config.source}: early_terminate leaves no band: max_iter ({settings.get('max_iter')}) divided by eta"
-            f" ({eta}) is below 1; raise max_iter or s, or lower eta"
+            f"{config.source}: early_terminate leaves no band: max_iter ({settings.get('max_iter')}) divided"
+            f" by eta ({eta}) is below 1; raise max_iter or s, or lower eta"
         )
     return Hyperband(
         bands=bands,
