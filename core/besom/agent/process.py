@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from besom.folders import RunFolder
+
 RANK_VARIABLES = frozenset(
     """
     RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE NODE_RANK GROUP_RANK GROUP_WORLD_SIZE
@@ -81,6 +83,42 @@ def child_environment(own: Mapping[str, str], *added: Mapping[str, str]) -> dict
     for more in added:
         environment |= more
     return environment
+
+
+def note_process(folder: RunFolder, child: Child) -> None:
+    """Write down which process a run has, for `end_orphan`."""
+    if (identity := process_identity(child.process.pid)) is not None:
+        _note(folder).write_text(identity)
+
+
+def end_orphan(folder: RunFolder) -> None:
+    """Kill what an earlier attempt at a run still has running here, so that two never share its checkpoints.
+
+    That happens when an agent died and its program went on without ever reporting, so that the lease ran out.
+    """
+    try:
+        identity = _note(folder).read_text()
+    except FileNotFoundError:
+        return
+    pid = int(identity.partition(" ")[0])
+    if process_identity(pid) == identity:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+
+
+def process_identity(pid: int) -> str | None:
+    """Give "pid start boot", which names a process for good; None if it is gone, or without a Linux /proc."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    state, *fields = stat.rpartition(")")[2].split()
+    return None if state in "ZX" else f"{pid} {fields[18]} {boot}"
+
+
+def _note(folder: RunFolder) -> Path:
+    return folder.path / "process"
 
 
 def _is_rank(name: str) -> bool:

@@ -1,0 +1,64 @@
+"""Starts agents as processes of this machine that outlive the terminal and the process they were started from."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+
+from besom.agent.process import process_identity
+from besom.folders import besom_dir
+from besom.launch.base import AgentJob, Launched
+
+
+class LocalLauncher:
+    """Agents on this machine, each in a session of its own, with its output in `BESOM_DIR/agents/`."""
+
+    name = "local"
+
+    def preview(self, job: AgentJob, count: int) -> str:
+        """Give the command of each agent, one a line."""
+        return "\n".join([shlex.join(_command(job))] * count)
+
+    def launch(self, job: AgentJob, count: int) -> Sequence[Launched]:
+        """Start `count` agents and return at once; OSError when that is impossible."""
+        return [_start(_command(job)) for _ in range(count)]
+
+    def cancel(self, launched: Sequence[Launched]) -> None:
+        """Send SIGTERM to agents: they give their runs back to the queue and leave."""
+        for agent in launched:
+            pid = int(agent.job_id.partition("-")[0])
+            if _job_id(pid) == agent.job_id:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+
+
+def _command(job: AgentJob) -> list[str]:
+    return [sys.executable, "-m", "besom", "--store", job.store, "agent", job.sweep_id, *job.arguments]
+
+
+def _start(command: list[str]) -> Launched:
+    folder = besom_dir() / "agents"
+    folder.mkdir(parents=True, exist_ok=True)
+    output = folder / f"{uuid.uuid4().hex[:8]}.log"
+    with output.open("xb") as sink:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "BESOM_DIR": str(besom_dir())},
+            start_new_session=True,
+        )
+    return Launched(_job_id(process.pid), f"agent with pid {process.pid}, its output is in {output}")
+
+
+def _job_id(pid: int) -> str:
+    """Give "PID-START", so that a later process with the same pid is not taken for the agent."""
+    _, _, start = (process_identity(pid) or "").partition(" ")
+    return f"{pid}-{start.partition(' ')[0] or 0}"
