@@ -14,5 +14,6 @@ __all__ = [
     "build_command",
     "ignore",
     "run_agent",
+    "run_function_agent",
     "unknown_macros",
 ]

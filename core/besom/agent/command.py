@@ -29,12 +29,14 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from besom.errors import UsageError
 from besom.folders import RunFolder
 from besom.records import Params
-from besom.sweepfile import SweepConfig
+
+if TYPE_CHECKING:
+    from besom.sweepfile import SweepConfig
 
 DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
 _PREFIXES = {"args": "--", "args_no_hyphens": "", "args_append_hydra": "+", "args_override_hydra": "++"}

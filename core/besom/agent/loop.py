@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from besom.agent.breaker import Breaker
 from besom.agent.command import build_command, program_folder, write_argument_files
@@ -34,7 +35,9 @@ from besom.records import Lease, Outcome, Run, RunState, Sweep
 from besom.scheduler import Idle, Reporter, Scheduler
 from besom.store.base import Store
 from besom.sweep import sweep_config
-from besom.sweepfile import SweepConfig
+
+if TYPE_CHECKING:
+    from besom.sweepfile import SweepConfig
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +57,8 @@ def run_agent(
     """Take runs from a sweep until there are none left, or a signal or failures end it.
 
     For the main thread, because it handles signals: SIGTERM preempts the runs; Ctrl-C waits for them, another
-    preempts them, a third kills them. Before anything is claimed: UsageError when the program is missing or GPUs
-    are too few, NotFoundError when there is no such sweep. Later: StoreError when the store stays away.
+    preempts them, a third kills them. Before anything is claimed: UsageError when the program is missing or
+    GPUs are too few, NotFoundError without such a sweep. Later: StoreError when the store stays away.
     """
     options = options or AgentOptions()
     gpus = visible_gpus(os.environ) if options.gpus_per_run else []
@@ -368,6 +371,7 @@ class _Loop:
         for job in self.jobs.values():
             if job.code is None:
                 job.child.signal(signal.SIGKILL)
+                job.child.process.wait()
 
     # ---- what others see
 

@@ -12,8 +12,8 @@ from besom.store.base import Store
 def prepare_folder(store: Store, run: Run, sweep: Sweep) -> RunFolder:
     """Give the run's folder, ready for the attempt that was just claimed; OSError when it cannot be written.
 
-    What killed processes of earlier attempts logged is still in their journals: it goes to the store first, so
-    that the program resumes behind it.
+    What killed processes of earlier attempts logged is still in their journals: it goes to the store first,
+    so that the program resumes behind it.
     """
     folder = run_folder(run.id)
     if run.attempt > 1:

@@ -1,11 +1,10 @@
-"""Starts agents as processes of this machine that outlive the terminal and the process they were started from."""
+"""Starts agents as processes of this machine that outlive the terminal they were started from."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import signal
-import subprocess
 import sys
 import uuid
 from collections.abc import Sequence
@@ -46,16 +45,18 @@ def _start(command: list[str]) -> Launched:
     folder = besom_dir() / "agents"
     folder.mkdir(parents=True, exist_ok=True)
     output = folder / f"{uuid.uuid4().hex[:8]}.log"
-    with output.open("xb") as sink:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "BESOM_DIR": str(besom_dir())},
-            start_new_session=True,
-        )
-    return Launched(_job_id(process.pid), f"agent with pid {process.pid}, its output is in {output}")
+    pid = os.posix_spawn(
+        command[0],
+        command,
+        {**os.environ, "BESOM_DIR": str(besom_dir())},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(output), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
+    return Launched(_job_id(pid), f"agent with pid {pid}, its output is in {output}")
 
 
 def _job_id(pid: int) -> str:
