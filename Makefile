@@ -4,6 +4,7 @@ PYTHON ?= python3
 PYTEST ?= .venv/bin/python -m pytest
 BENCHMARKS := $(filter-out __init__ harness,$(basename $(notdir $(wildcard benchmarks/*.py))))
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types bench clean

@@ -5,8 +5,8 @@ A benchmark is a module with a function that measures and this last line:
     if __name__ == "__main__":
         main("grid", measure)
 
-`python -m benchmarks.grid` prints a table; `--quick` measures less (under 60 s), `--json` prints one JSON document with
-the facts of the machine, `--check` exits 1 when a figure misses its bar.
+`python -m benchmarks.grid` prints a table; `--quick` measures less (under 60 s), `--json` prints one JSON
+document with the facts of the machine, `--check` exits 1 when a figure misses its bar.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured number and what it must be: at most `bar` where lower is better, at least `bar` where higher is."""
+    """One measured number; it must be at most `bar` where lower is better, at least `bar` where higher is."""
 
     name: str
     value: float
@@ -84,7 +84,7 @@ def _timings(repeats: int, action: Callable[[], object]) -> list[float]:
 
 
 def machine() -> dict[str, Any]:
-    """Give what a reader needs to judge the figures: the machine, its load now, the versions and the commit."""
+    """Give what a reader needs to judge the figures: the machine, its load now, versions and commit."""
     return {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -144,9 +144,8 @@ def _table(name: str, figures: Sequence[Figure], seconds: float) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
     facts = machine()
-    lines.append(
-        f"{seconds:.1f} s on {facts['cores']} cores ({facts['cpu']}), load {facts['load']}, Python {facts['python']}"
-    )
+    where = f"{facts['cores']} cores ({facts['cpu']}), load {facts['load']}, Python {facts['python']}"
+    lines.append(f"{seconds:.1f} s on {where}")
     return "\n".join(lines)
 
 

@@ -1,0 +1,74 @@
+"""Finds the sweep or run that a word of the command line means: an id, a path to one, or its beginning."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from besom.errors import NotFoundError, UsageError
+from besom.records import Run, Sweep
+
+if TYPE_CHECKING:
+    from besom.store.base import Store
+
+SHORTEST_PREFIX = 3
+
+
+def find_sweep(store: Store, word: str) -> Sweep:
+    """Give the sweep that `word` means; NotFoundError if there is none, UsageError if there are several."""
+    from besom.sweep import sweep_id_of
+
+    sweep_id = sweep_id_of(word)
+    try:
+        return store.get_sweep(sweep_id)
+    except NotFoundError:
+        return store.get_sweep(_completed("sweep", sweep_id, (sweep.id for sweep in store.list_sweeps())))
+
+
+def find_sweep_or_newest(store: Store, word: str | None) -> Sweep:
+    """Give the sweep that `word` means; without a word, the newest."""
+    if word:
+        return find_sweep(store, word)
+    if newest := store.list_sweeps():
+        return newest[0]
+    raise NotFoundError(f"there is no sweep in {store.url} yet; begin with: besom run sweep.yaml")
+
+
+def find_run(store: Store, word: str) -> Run:
+    """Give the run that `word` means; NotFoundError if there is none, UsageError if there are several."""
+    try:
+        return store.get_run(word)
+    except NotFoundError:
+        return store.get_run(_completed("run", word, _run_ids(store)))
+
+
+def find_any(store: Store, word: str) -> Sweep | Run:
+    """Give the sweep or else the run that `word` means."""
+    try:
+        return find_sweep(store, word)
+    except NotFoundError:
+        pass
+    try:
+        return find_run(store, word)
+    except NotFoundError as error:
+        raise NotFoundError(str(error).replace("no run", "no sweep and no run", 1)) from error
+
+
+def _run_ids(store: Store) -> Iterable[str]:
+    for sweep_id in (*(sweep.id for sweep in store.list_sweeps()), None):
+        for run in store.list_runs(sweep_id):
+            yield run.id
+
+
+def _completed(kind: str, word: str, ids: Iterable[str]) -> str:
+    known = list(ids)
+    found = [one for one in known if one.startswith(word)] if len(word) >= SHORTEST_PREFIX else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
+        raise UsageError(f"{word!r} begins the ids of {len(found)} {kind}s: {listed}; write more of it")
+    close = difflib.get_close_matches(word, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else "`besom ls` lists what there is"
+    raise NotFoundError(f"no {kind} is called {word!r}; {hint}")

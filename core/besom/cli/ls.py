@@ -1,0 +1,73 @@
+"""`besom ls`: the sweeps of a store, or the runs of one."""
+
+from __future__ import annotations
+
+import click
+
+from besom.cli.lookup import find_sweep
+from besom.cli.output import json_option, print_json, print_table, say
+from besom.cli.rows import SWEEP_COLUMNS, run_columns, run_json, runs_words, sweep_json, sweep_words
+from besom.cli.session import Session, pass_session
+from besom.records import RunState
+
+
+@click.command()
+@click.argument("sweep", required=False)
+@click.option("--project", help="Only the sweeps of this project.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in RunState]),
+    help="Only the runs in this state; may be given several times.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first so many.")
+@json_option
+@pass_session
+def ls(
+    session: Session,
+    sweep: str | None,
+    project: str | None,
+    states: tuple[str, ...],
+    limit: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    """List the sweeps, newest first, or the runs of SWEEP, in the order they began."""
+    if sweep is None:
+        if states:
+            raise click.UsageError("--state chooses among the runs of a sweep: besom ls SWEEP --state ...")
+        _list_sweeps(session, project, limit, as_json=as_json)
+    else:
+        _list_runs(session, sweep, states, limit, as_json=as_json)
+
+
+def _list_sweeps(session: Session, project: str | None, limit: int | None, *, as_json: bool) -> None:
+    if session.nothing_yet():
+        if as_json:
+            print_json([])
+        say(f"no sweeps yet in {session.url}; begin with: besom run sweep.yaml")
+        return
+    with session.open() as store:
+        sweeps = store.list_sweeps(project=project)[:limit]
+        if as_json:
+            print_json([sweep_json(store, one) for one in sweeps])
+        elif sweeps:
+            print_table(SWEEP_COLUMNS, [sweep_words(one, store.progress(one.id)) for one in sweeps])
+        else:
+            say(f"no sweeps in {store.url}")
+
+
+def _list_runs(
+    session: Session, word: str, states: tuple[str, ...], limit: int | None, *, as_json: bool
+) -> None:
+    with session.open() as store:
+        sweep = find_sweep(store, word)
+        chosen = [RunState(state) for state in states] or None
+        runs = store.list_runs(sweep.id, states=chosen, limit=limit)
+        if as_json:
+            print_json([run_json(run) for run in runs])
+        elif runs:
+            print_table(run_columns(sweep.metric.name if sweep.metric else None), runs_words(runs))
+        else:
+            say(f"sweep {sweep.id} has no such runs yet")

@@ -1,0 +1,131 @@
+"""Sweeps and runs as rows: of JSON for programs, of words for people."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from besom.cli.output import Column, age, assignments, duration, number
+from besom.records import ENDED, Progress, Run, Sweep
+
+if TYPE_CHECKING:
+    from besom.store.base import Store
+
+SWEEP_COLUMNS = (
+    Column("id"),
+    Column("name", flexible=True),
+    Column("method"),
+    Column("state"),
+    Column("runs", right=True),
+    Column("best", right=True),
+    Column("age", right=True),
+)
+
+
+def sweep_words(sweep: Sweep, progress: Progress) -> Sequence[str]:
+    """Give the cells of a sweep under `SWEEP_COLUMNS`."""
+    return (
+        sweep.id,
+        sweep.name,
+        sweep.method,
+        progress.state.value,
+        done_of(progress),
+        number(progress.best),
+        age(sweep.created),
+    )
+
+
+def done_of(progress: Progress, expected: int | None = None) -> str:
+    """Give how many runs have ended out of Est. Runs, as `3/12`; `3` alone where there is no end in sight."""
+    expected = progress.expected if expected is None else expected
+    done = progress.count(*ENDED)
+    return f"{done}" if expected is None else f"{done}/{expected}"
+
+
+def sweep_json(store: Store, sweep: Sweep) -> dict[str, Any]:
+    """Give a sweep as JSON, with its counts and its best run."""
+    progress, best = store.progress(sweep.id), store.best_run(sweep.id)
+    metric = sweep.metric
+    return {
+        "id": sweep.id,
+        "name": sweep.name,
+        "project": sweep.project,
+        "entity": sweep.entity,
+        "state": progress.state.value,
+        "method": sweep.method,
+        "metric": {"name": metric.name, "goal": metric.goal, "target": metric.target} if metric else None,
+        "expected_runs": progress.expected,
+        "run_cap": sweep.run_cap,
+        "runs": {state.value: count for state, count in progress.counts.items() if count},
+        "best": {"run": best.id, "value": best.value} if best else None,
+        "folder": sweep.folder,
+        "version": sweep.version,
+        "created": sweep.created,
+        "updated": sweep.updated,
+    }
+
+
+def run_columns(metric: str | None) -> Sequence[Column]:
+    """Give the columns of a table of runs; the metric's bears its name."""
+    return (
+        Column("#", right=True),
+        Column("id"),
+        Column("state"),
+        Column(metric or "metric", right=True),
+        Column("time", right=True),
+        Column("parameters", flexible=True),
+    )
+
+
+def run_words(run: Run) -> Sequence[str]:
+    """Give the cells of a run under `run_columns`."""
+    return (
+        str(run.number),
+        run.id,
+        run.state.value,
+        number(run.value),
+        duration(seconds_of(run)),
+        assignments(run.params),
+    )
+
+
+def runs_words(runs: Iterable[Run]) -> list[Sequence[str]]:
+    """Give the cells of several runs."""
+    return [run_words(run) for run in runs]
+
+
+def seconds_of(run: Run) -> float | None:
+    """Give how long the latest attempt took, or has taken so far; None before it starts."""
+    if run.started is None:
+        return None
+    if run.ended is None and run.state in ENDED:
+        return None
+    return (time.time() if run.ended is None else run.ended) - run.started
+
+
+def run_json(run: Run) -> dict[str, Any]:
+    """Give a run as JSON."""
+    return {
+        "id": run.id,
+        "sweep": run.sweep_id,
+        "number": run.number,
+        "name": run.name,
+        "state": run.state.value,
+        "value": run.value,
+        "params": dict(run.params),
+        "config": dict(run.config),
+        "summary": dict(run.summary),
+        "source": run.source,
+        "attempt": run.attempt,
+        "failures": run.failures,
+        "crashes": run.crashes,
+        "agent": run.agent_id,
+        "stop_reason": run.stop_reason,
+        "exit_code": run.exit_code,
+        "error": run.error,
+        "created": run.created,
+        "started": run.started,
+        "ended": run.ended,
+        "seconds": seconds_of(run) if run.state in ENDED else None,
+    }
