@@ -1,0 +1,53 @@
+"""SweepConfig: a checked sweep file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from besom.records import Metric
+from besom.space import Parameter, SearchSpace
+
+DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """What a sweep file says, with its defaults filled in; `raw` is the file as JSON, `text` as it was written.
+
+    Two are equal when they say the same, wherever they come from. `from_mapping(config.raw)` gives an equal one.
+    """
+
+    method: str
+    parameters: tuple[Parameter, ...] = ()
+    constraints: tuple[str, ...] = ()
+    metric: Metric | None = None
+    metrics: tuple[Metric, ...] = ()
+    program: str | None = None
+    command: tuple[str, ...] = DEFAULT_COMMAND
+    run_cap: int | None = None
+    max_attempts: int | None = None
+    early_terminate: Mapping[str, Any] | None = None
+    name: str | None = None
+    description: str | None = None
+    project: str | None = None
+    entity: str | None = None
+    seed: int | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    text: str | None = field(default=None, compare=False)
+    source: str = field(default="sweep config", compare=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+    """What is allowed but ill-advised, each with its place."""
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The points the sweep can run."""
+        return SearchSpace(self.parameters, self.constraints)
+
+    @cached_property
+    def expected_runs(self) -> int | None:
+        """W&B's Est. Runs: how many runs there will be, by the space and `run_cap`; None when there is no end."""
+        counts = [count for count in (self.space.expected, self.run_cap) if count is not None]
+        return min(counts, default=None)

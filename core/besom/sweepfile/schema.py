@@ -1,0 +1,301 @@
+"""Reads the top level of a sweep file."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, cast
+
+from besom.errors import NotFoundError, UsageError
+from besom.plugins import BUILTIN, load_plugin
+from besom.records import Goal, Metric
+from besom.space.components import MAX_STATES
+from besom.sweepfile.config import DEFAULT_COMMAND, SweepConfig
+from besom.sweepfile.fields import Fields, described
+from besom.sweepfile.parameters import ParameterReader, read_constraints
+from besom.sweepfile.tree import Node, Problems, problem_at
+
+METHODS = ("bayes", "custom", "grid", "random")
+WANDB_ONLY = ("controller", "scheduler", "job", "image_uri")
+KEYS = frozenset(
+    "apiVersion kind controller description program job image_uri entity project method command name run_cap metric"
+    " metrics scheduler early_terminate parameters constraints seed max_attempts".split()
+)
+MAX_SEED = 2**63 - 1
+
+
+def read_config(root: Node, problems: Problems, text: str | None) -> SweepConfig:
+    """Give the config that a tree describes; SweepFileError with every problem in it."""
+    if not isinstance(root.value, dict):
+        what = (
+            "is empty"
+            if root.value is None
+            else f"must be a mapping of keys such as method, not {described(root)}"
+        )
+        problems.add(root.place, f"the sweep file {what}")
+        problems.raise_any()
+    fields = Fields(root, "", problems)
+    fields.only(KEYS)
+    reader = ParameterReader(problems)
+    node = fields.node("parameters")
+    if node is not None:
+        reader.read(node)
+    elif not _searches_elsewhere(fields):
+        problems.add(fields.where("parameters"), "parameters is missing: what should the sweep vary?")
+    metric, metrics = _metrics(fields)
+    config = SweepConfig(
+        method=_method(fields),
+        parameters=tuple(reader.parameters[name] for name in sorted(reader.parameters)),
+        constraints=read_constraints(fields.node("constraints"), reader.names, problems),
+        metric=metric,
+        metrics=metrics,
+        program=fields.text("program"),
+        command=_command(fields),
+        run_cap=fields.whole("run_cap", least=1),
+        max_attempts=fields.whole("max_attempts", least=1),
+        early_terminate=_early_terminate(fields),
+        name=fields.text("name"),
+        description=fields.text("description"),
+        project=fields.text("project"),
+        entity=fields.text("entity"),
+        seed=_seed(fields),
+        raw=root.plain(),
+        text=text,
+        source=problems.source,
+        warnings=(*reader.warnings, *_ignored(fields)),
+    )
+    _check_wandb_keys(fields)
+    _check_together(fields, config)
+    problems.raise_any()
+    _check_space(fields, reader, config)
+    problems.raise_any()
+    return config
+
+
+def _method(fields: Fields) -> str:
+    method = fields.text("method")
+    if method is None:
+        if fields.node("method") is None:
+            fields.problems.add(
+                fields.where("method"), "method is missing; write method: grid, random or bayes"
+            )
+        return "grid"
+    if method not in METHODS and not _plugin("besom.methods", method):
+        close = difflib.get_close_matches(method, METHODS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(METHODS)}"
+        fields.add("method", f"cannot be {method!r}; {hint}")
+    return method
+
+
+def _plugin(group: str, name: str) -> bool:
+    try:
+        load_plugin(group, name)
+    except NotFoundError:
+        return False
+    return True
+
+
+# ---- metric
+
+
+def _metrics(fields: Fields) -> tuple[Metric | None, tuple[Metric, ...]]:
+    metric = _metric(node, "metric", fields.problems) if (node := fields.node("metric")) else None
+    several = fields.node("metrics")
+    if several is None:
+        return metric, ()
+    if node is not None:
+        fields.add("metrics", "and metric cannot both be there")
+    if not isinstance(several.value, list) or len(several.value) < 2:
+        fields.add("metrics", "must be a list of two or more; use metric for one")
+        return metric, ()
+    found = [_metric(item, f"metrics[{index}]", fields.problems) for index, item in enumerate(several.value)]
+    return metric, tuple(item for item in found if item is not None)
+
+
+def _metric(node: Node, path: str, problems: Problems) -> Metric | None:
+    if not isinstance(node.value, dict):
+        name = node.value if isinstance(node.value, str) else "loss"
+        problems.add(node.place, f"{path} must be a mapping; write {{name: {name[:60]}, goal: minimize}}")
+        return None
+    fields = Fields(node, path, problems)
+    fields.only({"name", "goal", "target", "impute", "impute_while_running"})
+    fields.require("name")
+    how = ("latest", "best", "worst")
+    running = fields.node("impute_while_running")
+    said_no = running is not None and running.value is False  # `false` without quotes is a boolean
+    return Metric(
+        name=fields.text("name") or "",
+        goal=cast("Goal", fields.choice("goal", ("minimize", "maximize"), "minimize")),
+        target=fields.number("target"),
+        impute=cast("Any", fields.choice("impute", how, "worst")),
+        impute_while_running="false"
+        if said_no
+        else cast("Any", fields.choice("impute_while_running", (*how, "false"), "false")),
+    )
+
+
+# ---- other keys
+
+
+def _command(fields: Fields) -> tuple[str, ...]:
+    node = fields.node("command")
+    if node is None:
+        return DEFAULT_COMMAND
+    if not isinstance(node.value, list) or not node.value:
+        fields.add("command", f"must be a list such as [{', '.join(DEFAULT_COMMAND)}]")
+        return DEFAULT_COMMAND
+    words: list[str] = []
+    for item in node.value:
+        if item.value is None or isinstance(item.value, (list, dict)):
+            fields.problems.add(item.place, f"a word of command must be text, not {described(item)}")
+        elif "\0" in str(item.value):
+            fields.problems.add(item.place, "a word of command cannot hold a NUL character")
+        else:
+            words.append(str(item.value))
+    return tuple(words)
+
+
+def _seed(fields: Fields) -> int | None:
+    seed = fields.whole("seed", least=0)
+    if seed is not None and seed > MAX_SEED:
+        fields.add("seed", f"must be at most {MAX_SEED}")
+        return None
+    return seed
+
+
+def _early_terminate(fields: Fields) -> Mapping[str, Any] | None:
+    node = fields.node("early_terminate")
+    if node is None:
+        return None
+    if not isinstance(node.value, dict):
+        fields.add("early_terminate", "must be a mapping; write {type: hyperband, min_iter: 3}")
+        return None
+    own = Fields(node, "early_terminate", fields.problems)
+    kind = own.text("type")
+    if kind is None:
+        own.require("type")
+        return None
+    if kind == "hyperband":
+        return _hyperband(own)
+    if not _plugin("besom.stoppers", kind):
+        close = difflib.get_close_matches(kind, BUILTIN["besom.stoppers"], n=1)
+        own.add("type", f"cannot be {kind!r}; did you mean {(close or ['hyperband'])[0]!r}?")
+    plain: dict[str, Any] = node.plain()
+    return plain
+
+
+def _hyperband(fields: Fields) -> Mapping[str, Any]:
+    fields.only({"type", "min_iter", "max_iter", "s", "eta", "strict"})
+    settings: dict[str, Any] = {"type": "hyperband"}
+    for key in ("min_iter", "max_iter", "s"):
+        number = fields.whole(key, least=1)
+        if number is not None:
+            settings[key] = number
+    if "min_iter" not in fields and not ("max_iter" in fields and "s" in fields):
+        fields.problems.add(fields.place, "early_terminate needs min_iter, or max_iter and s")
+    eta = fields.number("eta", 3)
+    if eta is not None and eta <= 1:
+        fields.add("eta", f"must be above 1, not {eta!r}")
+    return {**settings, "eta": eta, "strict": fields.flag("strict", True)}
+
+
+# ---- W&B's own machinery
+
+
+def _searches_elsewhere(fields: Fields) -> bool:
+    node = fields.node("scheduler")
+    entry = node.value.get("search_space") if node is not None and isinstance(node.value, dict) else None
+    return entry is not None and bool(entry.node.value)
+
+
+def _check_wandb_keys(fields: Fields) -> None:
+    """Check what besom accepts, because W&B does, and does not use."""
+    for key in ("apiVersion", "job", "image_uri"):
+        fields.text(key)
+    fields.choice("kind", ("sweep",), "sweep")
+    for key in ("controller", "scheduler"):
+        node = fields.node(key)
+        if node is not None and not isinstance(node.value, dict):
+            fields.add(key, f"must be a mapping, not {described(node)}")
+    controller = fields.node("controller")
+    kind = "cloud"
+    if controller is not None and isinstance(controller.value, dict):
+        own = Fields(controller, "controller", fields.problems)
+        own.require("type")
+        kind = own.choice("type", ("local", "cloud"), "cloud")
+    scheduler = fields.node("scheduler")
+    if scheduler is not None and isinstance(scheduler.value, dict):
+        _check_scheduler(fields, Fields(scheduler, "scheduler", fields.problems), local=kind == "local")
+
+
+def _check_scheduler(fields: Fields, own: Fields, *, local: bool) -> None:
+    own.only({"engine", "source", "optimizer", "search_space"})
+    own.require("engine")
+    engine = own.choice("engine", ("optuna", "ax", "wandb"), "wandb")
+    for key in ("source", "optimizer", "search_space"):
+        own.text(key)
+    if ("optimizer" in own or "search_space" in own) and "source" not in own:
+        own.require("source")
+    method = fields.node("method")
+    custom = method is not None and method.value == "custom"
+    if "engine" in own and custom is (engine == "wandb"):
+        needed = "grid, random or bayes" if engine == "wandb" else "custom"
+        own.add("engine", f"{engine!r} needs method: {needed}" + (", not method: custom" if custom else ""))
+    if "early_terminate" in fields:
+        fields.add("scheduler", "and early_terminate cannot both be there")
+    if local:
+        fields.add("scheduler", "cannot be used with controller.type local")
+
+
+def _ignored(fields: Fields) -> list[str]:
+    return [
+        str(
+            problem_at(
+                fields.problems.source, fields.entries[key].key_place, f"{key} is W&B's own and has no effect"
+            )
+        )
+        for key in WANDB_ONLY
+        if key in fields
+    ]
+
+
+# ---- what must fit together
+
+
+def _check_together(fields: Fields, config: SweepConfig) -> None:
+    if config.metrics and config.method != "custom":
+        fields.add("metrics", "needs method: custom; use metric for one")
+    no_metric = fields.node("metric") is None and fields.node("metrics") is None
+    if no_metric and config.method == "bayes" and "scheduler" not in fields:
+        fields.add("method", "bayes needs a metric; write metric: {name: loss, goal: minimize}")
+    if no_metric and config.early_terminate is not None:
+        fields.add("early_terminate", "needs a metric; write metric: {name: loss, goal: minimize}")
+
+
+def _check_space(fields: Fields, reader: ParameterReader, config: SweepConfig) -> None:
+    """Check what only shows once the whole space is there: grids that cannot be counted, constraints without sense."""
+    problems = fields.problems
+    if config.method == "grid":
+        for parameter in config.parameters:
+            if parameter.distribution.size is None:
+                problems.add(
+                    reader.places[parameter.name],
+                    f"parameters.{parameter.name} is {parameter.distribution.describe()}, which a grid cannot list;"
+                    " give values, whole min and max, or a q_ distribution with bounds, or use method: random",
+                )
+    for parameter in config.parameters:
+        parents = {condition.parent for condition in parameter.conditions}
+        for name in parents:
+            size = next(item.distribution.size for item in config.parameters if item.name == name)
+            if size is not None and size > MAX_STATES:
+                problems.add(
+                    reader.places[parameter.name],
+                    f"parameters.{parameter.name} depends on {name}, which has {size} values; {MAX_STATES} is the most",
+                )
+    problems.raise_any()
+    try:
+        _ = config.space.size
+        config.space.draw(0, 0)
+    except UsageError as error:
+        concerned = "constraints" if str(error).startswith("constraint ") else "parameters"
+        problems.add(fields.where(concerned), str(error))
