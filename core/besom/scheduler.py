@@ -1,4 +1,4 @@
-"""One step of a sweep: hand out the next run, refilling the buffer when it is empty; judge what a run reports."""
+"""One step of a sweep: hand out the next run, refilling an empty buffer; judge what a run reports."""
 
 from __future__ import annotations
 
@@ -217,6 +217,7 @@ class Judge:
     metric: Metric
     stopper: Stopper
     seen: int | None = None  # highest seq judged; None until the first report
+    step: int | None = None  # of the latest value; a step that is logged in parts counts once
     count: int = 0
     best: float = float("inf")
     own: dict[int, float] = field(default_factory=dict[int, float])
@@ -236,8 +237,7 @@ class Judge:
             loss = self._loss(row)
             if loss is None:
                 continue
-            self.count += 1
-            self.best = min(self.best, loss)
+            self._count(row.step, loss)
             point = Point(self.lease.run_id, self.count, row.step, loss, self.best)
             for rung, mark in self.stopper.marks(point):
                 self.store.mark(self.sweep_id, self.lease.run_id, rung, mark)
@@ -246,6 +246,11 @@ class Judge:
                 verdict = self.stopper.judge(point, StoreBoard(self.store, self.sweep_id, self.own))
                 reason = verdict.reason if verdict.stop else None
         return reason
+
+    def _count(self, step: int, loss: float) -> None:
+        self.count += step != self.step
+        self.step = step
+        self.best = min(self.best, loss)
 
     def _loss(self, row: HistoryRow) -> float | None:
         value = reported_value(row.data, self.metric.name)
@@ -265,8 +270,7 @@ class Judge:
             for row in self._rows(attempt):
                 loss = self._loss(row)
                 if loss is not None and (before is None or row.step < before):
-                    self.count += 1
-                    self.best = min(self.best, loss)
+                    self._count(row.step, loss)
         if self.count:
             self.own = self.store.run_marks(self.lease.run_id)
 
@@ -302,7 +306,7 @@ SUMMARIES = ("min", "max", "mean", "last", "best")
 
 
 def reported_value(data: Mapping[str, Any], name: str) -> float | None:
-    """Give a row's finite value of the metric; of `loss` for a metric `loss.min`, which only summaries have."""
+    """Give a row's finite value of the metric; of `loss` for `loss.min`, which only summaries have."""
     value = metric_value(data, name)
     base, _, summary = name.rpartition(".")
     return metric_value(data, base) if value is None and base and summary in SUMMARIES else value

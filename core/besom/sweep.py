@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import re
 import secrets
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,8 @@ from besom.records import (
     Sweep,
     SweepDraft,
     SweepState,
-    metric_value,
 )
+from besom.summarize import summary_value
 
 if TYPE_CHECKING:
     from besom.space import SearchSpace
@@ -65,7 +65,8 @@ def create_sweep(
     with their metric; a grid does not run their points again. NotFoundError if there is no such run,
     StateError if one has not ended; then nothing is created.
     """
-    priors = [_prior(store.get_run(path.strip("/").rpartition("/")[2])) for path in prior_runs]
+    ids = dict.fromkeys(path.strip("/").rpartition("/")[2] for path in prior_runs)
+    priors = [_prior(store.get_run(run_id)) for run_id in ids]
     file = Path(config.source)
     raw = dict(config.raw)
     if config.seed is None:
@@ -73,7 +74,7 @@ def create_sweep(
     sweep = store.create_sweep(
         SweepDraft(
             config=raw,
-            name=config.name or (Path(config.program).stem if config.program else config.method),
+            name=config.name or "",
             method=config.method,
             metric=config.metric,
             run_cap=config.run_cap,
@@ -195,9 +196,8 @@ def enqueue_run(store: Store, sweep_id: str, params: Params) -> Run:
     _refuse(sweep, {SweepState.CANCELED}, "given new runs")
     space = sweep_config(sweep).space
     point = _point(space, params)
-    if point is None:
-        problems = "; ".join(space.check(params))
-        raise UsageError(f"not a point of sweep {sweep.id}: {problems}")
+    if problems := space.check(point):
+        raise UsageError(f"not a point of sweep {sweep.id}: {'; '.join(problems)}")
     run = store.enqueue(sweep.id, space.suggestion(point))
     _reopen(store, sweep)
     return run
@@ -245,19 +245,11 @@ def _is_point(store: Store, run: Run) -> bool:
     )
 
 
-def _point(space: SearchSpace, params: Params) -> Params | None:
-    """Give `params`, nested or dotted, as the space nests them; None if they are no point of it."""
-    for candidate in (params, space.unflatten(dict(_dotted(params)))):
-        if not space.check(candidate):
-            return candidate
-    return None
-
-
-def _dotted(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in params.items():
-        if isinstance(value, Mapping):
-            yield from _dotted(value, f"{prefix}{name}.")
-        yield f"{prefix}{name}", value
+def _point(space: SearchSpace, params: Params) -> Params:
+    """Give `params`, nested or dotted, as the space nests them, with parameters of one value filled in."""
+    known = space.parameters.values()
+    filled = {p.name: p.distribution.nth(0) for p in known if p.distribution.size == 1 and not p.conditions}
+    return space.unflatten(filled | space.flatten(params))
 
 
 # ---- prior runs
@@ -281,7 +273,7 @@ def _add_priors(store: Store, sweep_id: str, config: SweepConfig, priors: Sequen
             exit_code=run.exit_code,
             error=run.error,
             summary=run.summary,
-            value=metric_value(run.summary, config.metric.name) if config.metric else None,
+            value=summary_value(run.summary, config.metric) if config.metric else None,
         )
         store.enqueue(sweep_id, suggestion, source="prior", outcome=outcome)
 
@@ -289,9 +281,9 @@ def _add_priors(store: Store, sweep_id: str, config: SweepConfig, priors: Sequen
 def _prior_suggestion(config: SweepConfig, run: Run) -> Suggestion:
     """Give the point of the new space that a prior run stands for, else its parameters with their own key."""
     params = {**run.config, **run.params}
-    names = {parameter.name for parameter in config.parameters}
-    point = _point(config.space, {name: value for name, value in _dotted(params) if name in names})
-    if point is None:
+    flat = config.space.flatten(params)
+    point = _point(config.space, {name: flat[name] for name in flat if name in config.space.parameters})
+    if config.space.check(point):
         return Suggestion(f"prior:{run.id}", run.params or params)
     return config.space.suggestion(point)
 
@@ -347,7 +339,12 @@ def _comparison(text: str) -> Comparison:
 def _value_of(run: Run, name: str) -> Any:
     if name == "state":
         return run.state.value
-    number = metric_value(run.summary, name)
+    number = summary_value(run.summary, Metric(name))
     if number is not None:
         return number
-    return dict(_dotted({**run.summary, **run.config, **run.params})).get(name)
+    place: Any = {**run.summary, **run.config, **run.params}
+    if name in place:
+        return place[name]
+    for part in name.split("."):
+        place = place.get(part) if isinstance(place, Mapping) else None
+    return place

@@ -1,7 +1,8 @@
 """Hyperband as W&B Sweeps does it: at each band, only the best `1/eta` of the runs go on.
 
 Bands are counts of finite values of the metric, not steps or epochs. After Li et al., *Hyperband: A Novel
-Bandit-Based Approach to Hyperparameter Optimization*, https://arxiv.org/abs/1603.06560; bands and thresholds are W&B's.
+Bandit-Based Approach to Hyperparameter Optimization*, https://arxiv.org/abs/1603.06560; bands and thresholds
+are W&B's.
 """
 
 from __future__ import annotations
