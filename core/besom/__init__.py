@@ -5,10 +5,12 @@
     with besom.init(config={"lr": 0.1}) as run:
         run.log({"loss": 0.5})
 
-Everything here is loaded when it is used, so `import besom` costs next to nothing. `besom.sweep`, `besom.agent`, `besom.run` and
-`besom.config` are these doors also where the modules of the same names have been imported; `from besom.sweep import ...`
-reaches into the modules.
+Everything here is loaded when it is used, so `import besom` costs next to nothing. `besom.sweep`,
+`besom.agent`, `besom.run` and `besom.config` are these doors also where the modules of the same names have
+been imported; `from besom.sweep import ...` reaches into the modules.
 """
+
+# ruff: noqa: TC004 - what `__all__` names here is found by `_Doors.__getattr__` when it is used
 
 from __future__ import annotations
 
@@ -107,8 +109,9 @@ def agent(
 ) -> AgentResult:
     """Run a sweep in this process until it is done or `count` runs have ended; gives how that went.
 
-    Each run is a call of `function`, which gets its parameters by `besom.init()`; without one, the sweep's program is
-    started for each run. A sweep's id is unique, so `entity` and `project` are not needed to find it.
+    Each run is a call of `function`, which gets its parameters by `besom.init()`; without one, the sweep's
+    program is started for each run. A sweep's id is unique, so `entity` and `project` are not needed to find
+    it.
     """
     from besom.agent import AgentOptions, run_agent, run_function_agent
     from besom.store import open_store
@@ -167,7 +170,7 @@ def _attached(what: str) -> LiveRun:
 
 
 class _BeforeInit:
-    """Stands for `besom.config` or `besom.summary` while there is no run, and for the run's own once there is one."""
+    """Stands for `besom.config` or `besom.summary` before there is a run, and then for the run's own."""
 
     def __init__(self, what: str) -> None:
         object.__setattr__(self, "_what", what)
@@ -199,11 +202,12 @@ class _BeforeInit:
         return len(self._real())
 
     def __repr__(self) -> str:
-        return repr(getattr(_active(), self._what, f"<besom.{self._what} before besom.init()>"))
+        run = _active()
+        return f"<besom.{self._what} before besom.init()>" if run is None else repr(self._real())
 
 
 class _Doors(ModuleType):
-    """The module's own type: keeps its doors where the import system would put a submodule of the same name."""
+    """The module's own type: keeps a door where the import system would put a module of the same name."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (isinstance(value, ModuleType) and name in __all__):

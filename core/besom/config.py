@@ -1,25 +1,29 @@
 """A run's config: defaults, what the program sets, and the parameters of its sweep, which nothing overwrites.
 
-Three layers, each winning over the one before: `config-defaults.yaml` in the working directory, `init(config=...)`, the
-sweep. Dicts merge deeply. Exactly the leaves that the sweep chose are locked, so a swept `model.depth` leaves the rest of
-`model` free.
+Three layers, each winning over the one before: `config-defaults.yaml` in the working directory,
+`init(config=...)`, the sweep. Dicts merge deeply. Exactly the leaves that the sweep chose are locked, so a
+swept `model.depth` leaves the rest of `model` free.
 
-A dotted name and a nested one are the same place: `config["model.lr"]`, `config["model"]["lr"]` and `config.model.lr`. It is
-kept nested where the program has a mapping `model`, and as the flat key `model.lr` where it has none.
+A dotted name and a nested one are the same place: `config["model.lr"]`, `config["model"]["lr"]` and
+`config.model.lr`. It is kept nested where the program has a mapping `model`, and as the flat key `model.lr`
+where it has none.
 """
+
+# ruff: noqa: SLF001 - a Config and its Sections are one thing
 
 from __future__ import annotations
 
 import dataclasses
 import logging
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from besom.errors import ConfigError, UsageError
-from besom.jsonable import jsonable
+from besom.jsonable import is_dict, is_list, is_mapping, jsonable
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +31,7 @@ DEFAULTS_FILE = "config-defaults.yaml"
 
 
 class Section(dict[str, Any]):
-    """A mapping inside a config: a dict whose items are attributes too, and whose changes keep the config's rules."""
+    """A mapping inside a config: a dict with attributes for its items, changed only by the rules."""
 
     __slots__ = ("_locked", "_path", "_root")
 
@@ -50,7 +54,7 @@ class Section(dict[str, Any]):
         return value
 
     def __contains__(self, key: object) -> bool:
-        return dict.__contains__(self, key) or (isinstance(key, str) and self._resolve(_name(key))[0])
+        return isinstance(key, str) and self._resolve(_name(key))[0]
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -61,7 +65,10 @@ class Section(dict[str, Any]):
 
     def get(self, key: str, default: Any = None) -> Any:
         """Give an item by its plain or dotted name, or `default`."""
-        return self[key] if key in self else default
+        try:
+            return self[key]
+        except KeyError:
+            return default
 
     def as_dict(self) -> dict[str, Any]:
         """Give a copy made of plain dicts and lists."""
@@ -83,10 +90,10 @@ class Section(dict[str, Any]):
 
     def _resolve(self, name: str) -> tuple[bool, Any]:
         """Look a dotted name up in mappings, and a mapping up among flat dotted keys."""
-        if dict.__contains__(self, name):
-            return True, dict.__getitem__(self, name)
+        if self._has(name):
+            return True, self._raw(name)
         for head, rest in _splits(name):
-            below = dict.get(self, head)
+            below = self._raw(head)
             if isinstance(below, Section):
                 found, value = below._resolve(rest)
                 if found:
@@ -100,8 +107,20 @@ class Section(dict[str, Any]):
             return False, None
         gathered = Section(self._root, self._path + start)
         for key, value in flat.items():
-            dict.__setitem__(gathered, key, value)
+            gathered._set(key, value)
         return True, gathered
+
+    def _has(self, key: str) -> bool:
+        return super().__contains__(key)
+
+    def _raw(self, key: str) -> Any:
+        return super().get(key)
+
+    def _set(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+
+    def _take(self, key: str) -> Any:
+        return super().pop(key)
 
     # ---- changing
 
@@ -169,7 +188,7 @@ class Config(Section):
             self._impose(name, value)
 
     def absorb(self, values: Any) -> None:
-        """Merge in what `init(config=...)` gives: it wins over what is there, and the sweep wins over it silently."""
+        """Merge in what `init(config=...)` gives: above what is there, below the sweep, silently."""
         if self._merge(mapping_of(values), allow=True, quiet=True):
             self._on_change(self.as_dict())
 
@@ -208,8 +227,9 @@ class Config(Section):
     ) -> None:
         """Add to `writes` what giving `value` to `name` comes to under the rules."""
         found, current = self._resolve(name)
-        if isinstance(value, Mapping) and (not found or isinstance(current, Section)):
-            if not isinstance(dict.get(*self._slot(name)), Section):
+        if is_mapping(value) and (not found or isinstance(current, Section)):
+            node, last = self._slot(name)
+            if not isinstance(node._raw(last), Section):
                 writes.append((name, {}))
             for key, below in value.items():
                 inner = f"{name}.{_name(key)}"
@@ -240,31 +260,31 @@ class Config(Section):
         """Give where a dotted name is kept, or would be."""
         node: Section = self
         while True:
-            if dict.__contains__(node, name):
+            if node._has(name):
                 return node, name
-            deeper = ((dict.get(node, head), rest) for head, rest in _splits(name))
+            deeper = ((node._raw(head), rest) for head, rest in _splits(name))
             below = next(((held, rest) for held, rest in deeper if isinstance(held, Section)), None)
             if below is None:
                 return node, name
             node, name = below
 
     def _put(self, name: str, value: Any) -> None:
-        """Write a value; a mapping becomes a section, which takes in the flat dotted keys that belong to it."""
+        """Write a value; a mapping becomes a section and takes in the flat dotted keys that belong to it."""
         node, key = self._slot(name)
-        if not isinstance(value, Mapping):
-            dict.__setitem__(node, key, value)
+        if not is_mapping(value):
+            node._set(key, value)
             return
-        if isinstance(dict.get(node, key), Section):
+        if isinstance(node._raw(key), Section):
             return
         section = Section(self, f"{name}.")
         start = f"{key}."
         for flat in [held for held in node if held.startswith(start)]:
             inner = flat.removeprefix(start)
-            dict.__setitem__(section, inner, dict.pop(node, flat))
+            section._set(inner, node._take(flat))
             if flat in node._locked:
                 node._locked.remove(flat)
                 section._locked.add(inner)
-        dict.__setitem__(node, key, section)
+        node._set(key, section)
         for inner, held in value.items():
             self._put(f"{name}.{inner}", held)
 
@@ -281,19 +301,20 @@ def mapping_of(values: Any) -> Mapping[str, Any]:
     """Give the items of a mapping, an `argparse.Namespace`, a dataclass or pairs; None has none."""
     if values is None:
         return {}
-    if isinstance(values, Mapping):
+    if is_mapping(values):
         return values
     if dataclasses.is_dataclass(values) and not isinstance(values, type):
         return {field.name: getattr(values, field.name) for field in dataclasses.fields(values)}
-    if isinstance(values, (list, tuple)):
+    if is_list(values):
         return dict(values)
-    if hasattr(values, "__dict__") and not isinstance(values, type):
-        return vars(values)
+    given: object = values
+    if hasattr(given, "__dict__") and not isinstance(given, type):
+        return dict(vars(given))
     raise UsageError(f"a config is a dict, an argparse.Namespace or a dataclass, not {type(values).__name__}")
 
 
-def read_defaults(path: str | Path = DEFAULTS_FILE) -> dict[str, Any]:
-    """Read a file of defaults, `{name: {value: ..., desc: ...}}` or `{name: value}`; {} if there is no such file."""
+def read_defaults(path: str | os.PathLike[str] = DEFAULTS_FILE) -> dict[str, Any]:
+    """Read a file of defaults, `name: {value: ..., desc: ...}` or `name: value`; {} if there is no file."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -302,10 +323,10 @@ def read_defaults(path: str | Path = DEFAULTS_FILE) -> dict[str, Any]:
         items = _load_yaml(text)
     except ValueError as error:
         raise ConfigError(f"{path} is no YAML: {error}") from error
-    if not isinstance(items, dict):
+    if not is_dict(items):
         raise ConfigError(f"{path}: expected a mapping of config items to their values")
     return {
-        str(name): item["value"] if isinstance(item, dict) and "value" in item else item
+        str(name): item["value"] if is_dict(item) and "value" in item else item
         for name, item in items.items()
         if name not in ("wandb_version", "_wandb")
     }
@@ -317,7 +338,7 @@ def _load_yaml(text: str) -> Any:
     class Loader(yaml.SafeLoader):
         """Reads `1e-5` as a number, as YAML 1.2 does."""
 
-    Loader.add_implicit_resolver(
+    Loader.add_implicit_resolver(  # pyright: ignore[reportUnknownMemberType]
         "tag:yaml.org,2002:float",
         re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
         list("-+0123456789"),
@@ -342,7 +363,7 @@ def _splits(name: str) -> Iterator[tuple[str, str]]:
 
 def _leaves(values: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     for key, value in values.items():
-        if isinstance(value, Mapping) and value:
+        if is_mapping(value) and value:
             yield from _leaves(value, (*above, _name(key)))
         else:
             yield (*above, _name(key)), value

@@ -1,12 +1,13 @@
 """A run's journal: the record on disk that makes `run.log` safe, and its way into a store.
 
-One file per attempt, one JSON object per line, each appended by one `write` on an `O_APPEND` descriptor. So a line that
-`append` returned from survives the death of its process, several processes may write the same journal, and a line without an end
-is what a killed process or a full disk left: readers pass over it. An entry's `seq` is the byte offset behind it, which makes it
-unique and growing without any process counting, and is where reading goes on.
+One file per attempt, one JSON object per line, each appended by one `write` on an `O_APPEND` descriptor. So a
+line that `append` returned from survives the death of its process, several processes may write the same
+journal, and a line without an end is what a killed process or a full disk left: readers pass over it. An
+entry's `seq` is the byte offset behind it, which makes it unique and growing without any process counting,
+and is where reading goes on.
 
-Kinds of entries: `start` (a process joined), `history`, `summary`, `define`, `config`, `preempting`, `finish`, and `delivered`
-(everything before is in the store; holds all that a replay would find out).
+Kinds of entries: `start` (a process joined), `history`, `summary`, `define`, `config`, `preempting`,
+`finish`, and `delivered` (everything before is in the store; holds all that a replay would find out).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -56,7 +57,7 @@ class Journal:
         try:
             written = os.write(self._fd, line)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
             written = 0
         self._torn = 0 < written < len(line) or (self._torn and not written)
@@ -102,7 +103,8 @@ class Entry:
 def read_entries(file: BinaryIO, limit: int | None = None) -> Iterator[Entry]:
     """Give the whole entries from the file's position on, and leave the position behind the last one read.
 
-    Stops after `limit` bytes, at the next end of a line, and before a last line without an end. Passes over lines that are no entry.
+    Stops after `limit` bytes, at the next end of a line, and before a last line without an end. Passes over
+    lines that are no entry.
     """
     position = start = file.tell()
     while limit is None or position - start < limit:
@@ -194,8 +196,8 @@ class Replayed:
     def from_entry(cls, body: Mapping[str, Any]) -> Replayed:
         """Read the body of a `delivered` entry."""
         finished: Mapping[str, Any] | None = body["finished"]
-        outcome = Outcome(**{**finished, "state": RunState(finished["state"])}) if finished else None
-        return cls(**{**body, "finished": outcome})
+        outcome = replace(Outcome(**finished), state=RunState(finished["state"])) if finished else None
+        return replace(cls(**body), finished=outcome)
 
 
 class Reports(Protocol):

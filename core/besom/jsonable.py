@@ -6,12 +6,12 @@ import dataclasses
 import logging
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date
 from enum import Enum
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 logger = logging.getLogger(__name__)
 
@@ -25,36 +25,48 @@ SCALARS = frozenset({str, bool, float, int, type(None)})
 _told: set[str] = set()
 
 
+def is_mapping(value: object) -> TypeGuard[Mapping[str, Any]]:
+    """Say whether a value is a mapping; JSON's have strings as keys."""
+    return isinstance(value, Mapping)
+
+
+def is_dict(value: object) -> TypeGuard[dict[str, Any]]:
+    """Say whether a value is a dict; JSON's have strings as keys."""
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """Say whether a value is a list."""
+    return isinstance(value, list)
+
+
 def jsonable(value: Any, depth: int = 0) -> Any:
     """Give the JSON value for anything: what JSON has no word for becomes a string, and never an error.
 
     Non-finite floats become "NaN", "Infinity" and "-Infinity"; numpy and torch scalars what `.item()` gives;
-    arrays lists; sets, tuples lists; dataclasses and namespaces objects; keys strings. Anything else becomes its
-    `repr`, which is warned about once for each type.
+    arrays lists; sets, tuples lists; dataclasses and namespaces objects; keys strings. Anything else becomes
+    its `repr`, which is warned about once for each type.
     """
     if value is None or isinstance(value, (bool, str)):
-        return value.value if isinstance(value, Enum) else _plain(value)
+        return str.__str__(value) if isinstance(value, str) else value
     if isinstance(value, (int, float)):
         return _number(value)
     if depth > MAX_DEPTH:
         return f"<{type(value).__name__}: nested too deeply>"
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         return {str(jsonable(key)): jsonable(held, depth + 1) for key, held in value.items()}
     if isinstance(value, (list, tuple, AbstractSet)):
-        return [jsonable(held, depth + 1) for held in value]
+        items: Iterable[Any] = cast("Iterable[Any]", value)
+        return [jsonable(held, depth + 1) for held in items]
     return _object(value, depth)
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, str) else value
 
 
 def _number(value: float) -> Any:
     """Give an exact built-in number, or a string for what JSON cannot hold."""
     if isinstance(value, int):
-        number = int(value)
+        whole = int(value)
         # 3 bits are less than one digit, so this never asks for the digits of a number that is too long.
-        return number if number.bit_length() < 3 * MAX_DIGITS else hex(number)
+        return whole if whole.bit_length() < 3 * MAX_DIGITS else hex(whole)
     number = float(value)
     if math.isfinite(number):
         return number
@@ -64,14 +76,12 @@ def _number(value: float) -> Any:
 def _object(value: Any, depth: int) -> Any:
     if isinstance(value, Enum):
         return jsonable(value.value, depth + 1)
-    if isinstance(value, PurePath):
-        return str(value)
-    if isinstance(value, date):
-        return value.isoformat()
+    if isinstance(value, (PurePath, date)):
+        return str(value) if isinstance(value, PurePath) else value.isoformat()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
         return {field.name: jsonable(getattr(value, field.name), depth + 1) for field in fields}
-    if isinstance(value, types.SimpleNamespace) or type(value).__name__ == "Namespace":
+    if isinstance(value, types.SimpleNamespace) or type(value).__name__ == "Namespace":  # of argparse
         return {name: jsonable(held, depth + 1) for name, held in vars(value).items()}
     if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
         return f"{value.__module__}.{value.__qualname__}"

@@ -9,10 +9,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from besom.errors import UsageError
+from besom.jsonable import is_dict, is_mapping
 from besom.records import Metric, metric_value
 
 KINDS = ("min", "max", "mean", "best", "last", "copy", "none")
-"""What `define_metric(summary=...)` takes; `copy`, the latest value under the plain name, is what happens without it."""
+"""What `define_metric(summary=...)` takes; `copy`, without it: the latest value under the plain name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class _Rule:
 
 
 def summary_kinds(text: str | None) -> tuple[str, ...]:
-    """Read the `summary` argument of `define_metric`, such as "min" or "min,last"; UsageError on an unknown word."""
+    """Read the `summary` of `define_metric`, such as "min" or "min,last"; UsageError on an unknown word."""
     kinds = tuple(word.strip() for word in (text or "copy").split(","))
     for kind in kinds:
         if kind not in KINDS:
@@ -33,7 +34,7 @@ def summary_kinds(text: str | None) -> tuple[str, ...]:
 
 
 class Summarizer:
-    """Folds rows into `summary`; equal rows and rules in equal order give an equal summary, live or replayed."""
+    """Folds rows into `summary`; the same rows and rules give the same summary, live and replayed."""
 
     def __init__(self, metric: Metric | None = None) -> None:
         self.summary: dict[str, Any] = {}
@@ -43,7 +44,7 @@ class Summarizer:
         self._counts: dict[str, int] = {}
 
     def define(self, name: str, summary: str | None = None, goal: str | None = None, **_: Any) -> None:
-        """Summarize the metric `name`, or those that a glob like "val/*" matches, by `summary`; later rules win."""
+        """Summarize the metric `name`, or those that a glob like "val/*" matches; later rules win."""
         self._rules.append((name, _Rule(summary_kinds(summary), goal)))
         self._found.clear()
 
@@ -56,7 +57,7 @@ class Summarizer:
         _merge(self.summary, body.get("set", {}))
         for *above, key in body.get("delete", ()):
             node = lookup(self.summary, above)
-            if isinstance(node, dict):
+            if is_dict(node):
                 node.pop(key, None)
 
     def value(self) -> float | None:
@@ -65,8 +66,8 @@ class Summarizer:
 
     def _fold(self, node: dict[str, Any], row: Mapping[str, Any], above: str) -> None:
         for key, value in row.items():
-            if isinstance(value, dict):
-                if not isinstance(node.get(key), dict):
+            if is_dict(value):
+                if not is_dict(node.get(key)):
                     node[key] = {}
                 self._fold(node[key], value, f"{above}{key}.")
             elif self._rules and (rule := self._rule(above + key)):
@@ -86,7 +87,7 @@ class Summarizer:
         if rule.kinds in (("copy",), ("none",)):
             return
         held = node.get(key)
-        part = held if isinstance(held, dict) else {}
+        part = held if is_dict(held) else {}
         if "last" in rule.kinds or "copy" in rule.kinds:
             part["last"] = value
         number = metric_value({"": value}, "")
@@ -112,13 +113,13 @@ class Summarizer:
 def summary_value(summary: Mapping[str, Any], metric: Metric) -> float | None:
     """Give a metric's finite value in a summary, None when there is none.
 
-    A metric that `define_metric` made into {"min": ..., ...} is found by "loss.min", and by plain "loss" too: it is then what
-    the goal asks for, the best, else the latest, else the only one.
+    A metric that `define_metric` made into {"min": ..., ...} is found by "loss.min", and by plain "loss" too:
+    it is then what the goal asks for, the best, else the latest, else the only one.
     """
     if (number := metric_value(summary, metric.name)) is not None:
         return number
     found = lookup(summary, metric.name.split("."))
-    if isinstance(found, Mapping):
+    if is_mapping(found):
         ours = "min" if metric.goal == "minimize" else "max"
         parts = ("best", ours, "last", "mean", "min", "max")
         numbers = (metric_value(found, part) for part in parts)
@@ -130,7 +131,7 @@ def lookup(node: Any, words: Sequence[str]) -> Any:
     """Find a dotted name where keys themselves may have dots, longest key first."""
     if not words:
         return node
-    if not isinstance(node, Mapping):
+    if not is_mapping(node):
         return None
     for count in range(len(words), 0, -1):
         key = ".".join(words[:count])
@@ -142,7 +143,7 @@ def lookup(node: Any, words: Sequence[str]) -> Any:
 def _merge(node: dict[str, Any], values: Mapping[str, Any]) -> None:
     for key, value in values.items():
         held = node.get(key)
-        if isinstance(held, dict) and isinstance(value, dict):
+        if is_dict(held) and is_dict(value):
             _merge(held, value)
         else:
             node[key] = value

@@ -1,15 +1,17 @@
 """How a process finds its run.
 
-In this order: the run it has already; mode="disabled"; the run that a function agent assigned; the run named in the environment
-(attach, never claim); else a new run outside every sweep.
+In this order: the run it has already; mode="disabled"; the run that a function agent assigned; the run named
+in the environment (attach, never claim); else a new run outside every sweep.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +24,6 @@ from besom.records import Lease, Run, Sweep
 from besom.run import ending
 from besom.run.flusher import Flusher
 from besom.run.live import LiveRun, activate, active_run
-from besom.summarize import Summarizer
 
 if TYPE_CHECKING:
     from besom.store.base import Store
@@ -49,17 +50,19 @@ def init(
 ) -> LiveRun:
     """Give this process's run: the one its agent started it for, else a new one outside every sweep.
 
-    `config` is a dict, an `argparse.Namespace`, a dataclass, or the path of a YAML file; it wins over `config-defaults.yaml` in the
-    working directory, and the sweep's parameters win over it. In a sweep, `project`, `entity`, `name`, `id` and `resume` are
-    ignored. Outside, `id` names the run, and that of an ended run goes on with it as its next attempt (`resume="never"`: UsageError;
-    `resume="must"`: UsageError if there is none).
+    `config` is a dict, an `argparse.Namespace`, a dataclass, or the path of a YAML file; it wins over
+    `config-defaults.yaml` in the working directory, and the sweep's parameters win over it. In a sweep,
+    `project`, `entity`, `name`, `id` and `resume` are ignored. Outside, `id` names the run, and that of an
+    ended run goes on with it as its next attempt (`resume="never"`: UsageError; `resume="must"`: UsageError
+    if there is none).
 
-    `mode="disabled"` gives a run that keeps nothing. On ranks above 0 the run has the same config and keeps nothing. A second
-    call gives the same run, with `config` merged in, until it is finished. W&B's other arguments are accepted and ignored.
+    `mode="disabled"` gives a run that keeps nothing. On ranks above 0 the run has the same config and keeps
+    nothing. A second call gives the same run, with `config` merged in, until it is finished. W&B's other
+    arguments are accepted and ignored.
     """
     if ignored:
         logger.debug("init ignores %s", ", ".join(sorted(ignored)))
-    given = read_defaults(config) if isinstance(config, (str, os.PathLike)) else mapping_of(config)
+    given = read_defaults(config) if isinstance(config, (str, Path)) else mapping_of(config)
     current = _current_run(finish_it=reinit in (True, "finish_previous"))
     if current is not None:
         current.config.absorb(given)
@@ -87,11 +90,11 @@ def init(
 
 
 @contextmanager
-def assigned(run: Run, sweep: Sweep, store: Store, folder: RunFolder) -> Iterator[LiveRun]:
-    """Inside, `init` in this process gives this run; leaving ends it, unless the program has, by how it is left.
+def assigned(run: Run, sweep: Sweep, store: Store, folder: RunFolder) -> Generator[LiveRun]:
+    """Inside, `init` in this process gives this run; leaving ends it by how it is left, unless it has ended.
 
-    Returning finishes it; RunStopped stops it; SystemExit(0) finishes it; any other exception fails it. Every exception goes on.
-    The lease is kept meanwhile, also when `init` is never called.
+    Returning finishes it; RunStopped stops it; SystemExit(0) finishes it; any other exception fails it. Every
+    exception goes on. The lease is kept meanwhile, also when `init` is never called.
     """
     global _assignment  # noqa: PLW0603 - what init has to find
     about = RunFile(
@@ -113,7 +116,8 @@ def assigned(run: Run, sweep: Sweep, store: Store, folder: RunFolder) -> Iterato
 def rank() -> int:
     """Give this process's rank among those that train together, 0 when it is alone.
 
-    Read from RANK, SLURM_PROCID (when SLURM_NTASKS is above 1), OMPI_COMM_WORLD_RANK, PMI_RANK, LOCAL_RANK, the first that is set.
+    Read from RANK, SLURM_PROCID (when SLURM_NTASKS is above 1), OMPI_COMM_WORLD_RANK, PMI_RANK, LOCAL_RANK,
+    the first that is set.
     """
     slurm = ("SLURM_PROCID",) if _whole(os.environ.get("SLURM_NTASKS")) > 1 else ()
     for name in ("RANK", *slurm, "OMPI_COMM_WORLD_RANK", "PMI_RANK", "LOCAL_RANK"):
@@ -149,9 +153,6 @@ def _detached(
 
 
 def _from_environment(given: Mapping[str, Any], allow: bool) -> LiveRun:
-    import dataclasses
-    import json
-
     try:
         folder = RunFolder(Path(os.environ["BESOM_RUN_DIR"]))
         # A later attempt overwrites run.json; which attempt this process is stands in its environment.
@@ -159,12 +160,13 @@ def _from_environment(given: Mapping[str, Any], allow: bool) -> LiveRun:
         params = json.loads(Path(os.environ["BESOM_PARAMS_FILE"]).read_text(encoding="utf-8"))
     except (KeyError, ValueError, OSError) as error:
         raise UsageError(
-            f"BESOM_RUN_ID is set to {os.environ['BESOM_RUN_ID']!r}, but the rest of what an agent tells its program is missing "
-            f"or unreadable ({type(error).__name__}: {error}); unset BESOM_RUN_ID to start a run of its own"
+            f"BESOM_RUN_ID is {os.environ['BESOM_RUN_ID']!r}, but the rest of what an agent tells its "
+            f"program is missing or unreadable ({type(error).__name__}: {error}); "
+            "unset BESOM_RUN_ID to start a run of its own"
         ) from error
     if rank() > 0:
         return _detached(about, folder, given, params, allow)
-    return _attached(about, folder, given, params, _default_store, allow=allow)
+    return _attached(about, folder, given, params, _default_store, allow=allow, judged=True)
 
 
 def _default_store() -> Store:
@@ -197,7 +199,7 @@ def _solo(
     folder = run_folder(run.id)
     write_run_folder(folder, run, None)
     about = RunFile(run.id, run.attempt, run.number, run.name, None, project, entity)
-    earlier = before.config if before is not None else {}
+    earlier: Mapping[str, Any] = before.config if before is not None else {}
     return _attached(about, folder, {**earlier, **given}, {}, lambda: store, allow=allow)
 
 
@@ -217,6 +219,7 @@ def _attached(
     *,
     allow: bool = False,
     keep_store: bool = False,
+    judged: bool = False,
 ) -> LiveRun:
     """Make a run that writes its journal, and starts to deliver it unless another process does."""
     folder.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -255,9 +258,18 @@ def _attached(
         {**read_defaults(), **given},
         swept=params,
         allow_val_change=allow,
-        on_change=lambda changed: run.record_config(changed),
+        on_change=lambda changed: run.record_config(changed),  # noqa: PLW0108 - the run comes after its config
     )
-    run = LiveRun(about, folder, config, journal=journal, flusher=flusher, summarizer=summarizer, step=step)
+    run = LiveRun(
+        about,
+        folder,
+        config,
+        journal=journal,
+        flusher=flusher,
+        summarizer=summarizer,
+        step=step,
+        judged=judged,
+    )
     run.record_start(start)
     if flusher is not None:
         flusher.start()

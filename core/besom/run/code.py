@@ -10,9 +10,10 @@ LARGEST_FILE = 1_000_000  # bytes; source is smaller, generated tables are not w
 
 
 def copy_code(root: Path, target: Path) -> list[Path]:
-    """Copy the Python files below `root` to `target`, keeping their places; gives what was copied, relative to `root`.
+    """Copy the Python files below `root` to the same places in `target`; gives what was copied.
 
-    Leaves out hidden folders, `__pycache__`, `node_modules`, virtual environments, links, and `target` itself.
+    Leaves out hidden folders, `__pycache__`, `node_modules`, virtual environments, links, and `target`
+    itself.
     """
     copied: list[Path] = []
     for here, folders, files in os.walk(root):

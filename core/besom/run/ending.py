@@ -11,16 +11,20 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from besom.errors import RunStopped
-from besom.run.live import active_run, agent_lives
+from besom.run.flusher import working
+from besom.run.live import active_run
+
+LONGEST_WAIT = 5.0  # seconds that a fork waits for a flusher to be outside the store
 
 _exit: SystemExit | None = None
+_quiet = False  # whether the fork that goes on has `working`
 
 
 @functools.cache
 def watch() -> None:
     """Hook into the end of this process, once."""
     atexit.register(_at_exit)
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
     sys.excepthook = functools.partial(_on_exception, sys.excepthook)
     # An exit code is told to nobody inside a process, and outside every agent nobody else is there to see it.
     sys.exit = functools.partial(_on_exit, sys.exit)
@@ -30,13 +34,24 @@ def _at_exit() -> None:
     run = active_run()
     if run is None:
         return
-    if run.inherited or agent_lives():
+    if run.inherited or run.judged:
         run.leave()
     else:
         run.end_with(_exit)
 
 
+def _before_fork() -> None:
+    global _quiet  # noqa: PLW0603
+    _quiet = working.acquire(timeout=LONGEST_WAIT)
+
+
 def _after_fork() -> None:
+    if _quiet:
+        working.release()
+
+
+def _in_child() -> None:
+    _after_fork()
     run = active_run()
     if run is not None:
         run.after_fork_in_child()

@@ -1,4 +1,4 @@
-"""Moves a run's journal to its store from a thread, keeps the run's lease, and knows what is wanted of the run."""
+"""Moves a run's journal to its store from a thread, keeps its lease, and knows what is wanted of the run."""
 
 from __future__ import annotations
 
@@ -24,11 +24,15 @@ LONGEST_BACKOFF = 30.0
 POLL = 2.0  # seconds between heartbeats of a program that asks should_stop
 
 
+working = threading.Lock()
+"""Held by a flusher that imports or is inside the store: a fork there would leave locks in the child for ever."""
+
+
 class Flusher:
     """The way of one attempt's journal into its store. The journal is the queue, so memory stays flat.
 
-    The store is opened by the thread, so starting one costs the program nothing. When the store cannot be reached, the rows
-    wait in the journal, and the thread tries again at growing intervals.
+    The store is opened by the thread, so starting one costs the program nothing. When the store cannot be
+    reached, the rows wait in the journal, and the thread tries again at growing intervals.
     """
 
     def __init__(
@@ -68,9 +72,10 @@ class Flusher:
             self._wake.set()
 
     def settle(self, *, finish: bool, patience: float) -> Replayed | None:
-        """Deliver the rest in the calling thread and, with `finish`, end the run in the store as the journal says.
+        """Deliver the rest in the calling thread; with `finish`, end the run as the journal says.
 
-        Gives what the journal tells once all of it is stored; None when the store could not be reached for `patience` seconds.
+        Gives what the journal tells once all of it is stored; None when the store could not be reached for
+        `patience` seconds.
         """
         deadline = time.monotonic() + patience
         self._closing.set()
@@ -79,7 +84,7 @@ class Flusher:
         while not self._thread.is_alive():
             try:
                 return self._settle(finish=finish)
-            except BesomError as error:
+            except BesomError as error:  # noqa: PERF203 - it sleeps afterwards
                 self._complain(error)
                 if time.monotonic() > deadline:
                     break
@@ -118,14 +123,18 @@ class Flusher:
                 return
 
     def _deliver(self) -> None:
-        store, delivery = self._connect()
-        while not self._closing.is_set() and (directive := delivery.deliver()) is not None:
+        while not self._closing.is_set():
+            with working:
+                directive = self._connect()[1].deliver()
+            if directive is None:
+                break
             self._heed(directive)
             if directive.action == "lost":
                 return
         due = min(POLL, self._lease_seconds / 3) if self.polled else self._lease_seconds / 3
         if time.monotonic() - self._heard >= due:
-            answers = store.heartbeat([self._lease], lease_seconds=self._lease_seconds)
+            with working:
+                answers = self._connect()[0].heartbeat([self._lease], lease_seconds=self._lease_seconds)
             self._heed(answers[self._lease])
 
     def _connect(self) -> tuple[Store, Delivery]:

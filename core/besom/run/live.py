@@ -18,7 +18,7 @@ from besom.config import Config
 from besom.errors import RunStopped, StateError, UsageError
 from besom.folders import RunFile, RunFolder
 from besom.journal import Journal
-from besom.jsonable import SCALARS, jsonable
+from besom.jsonable import SCALARS, is_mapping, jsonable
 from besom.records import RunState
 from besom.run.code import copy_code
 from besom.run.flusher import Flusher
@@ -48,7 +48,8 @@ def activate(run: LiveRun) -> None:
 class LiveRun:
     """A run inside its program; made by `init`.
 
-    Without a journal (on ranks above 0, or with mode="disabled") it can be used all the same and keeps nothing.
+    Without a journal (on ranks above 0, or with mode="disabled") it can be used all the same and keeps
+    nothing.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class LiveRun:
         flusher: Flusher | None = None,
         summarizer: Summarizer | None = None,
         step: int = 0,
+        judged: bool = False,
     ) -> None:
         self._about = about
         self._folder = folder
@@ -75,6 +77,7 @@ class LiveRun:
         self._preempting = False
         self._stop_seen = False
         self._finished = False
+        self._judged = judged  # an agent started this process
         self._pid = os.getpid()
         self._lock = threading.RLock()  # reentrant: a signal handler may log, too
 
@@ -132,7 +135,7 @@ class LiveRun:
 
     @property
     def resume_path(self) -> Path | None:
-        """The checkpoint to go on from: the last given to `save_checkpoint`, else the newest file in `dir/checkpoints`.
+        """The checkpoint to go on from: the last `save_checkpoint`, else the newest in `dir/checkpoints`.
 
         None in a first attempt, and when there is none.
         """
@@ -162,8 +165,8 @@ class LiveRun:
     ) -> None:
         """Record metrics at a step; safe from the death of this process once it returns.
 
-        Without `step` each call is one step. Calls with the same `step`, and a call with `commit=False` and the one after it, are
-        one step together. A step before the latest one is ignored with a warning.
+        Without `step` each call is one step. Calls with the same `step`, and a call with `commit=False` and
+        the one after it, are one step together. A step before the latest one is ignored with a warning.
         """
         with self._lock:
             self._check_open("log")
@@ -185,10 +188,11 @@ class LiveRun:
         goal: str | None = None,
         **_: Any,
     ) -> None:
-        """Summarize a metric, or all that a glob like "val/*" matches, by "min", "max", "mean", "last", "best" or "none".
+        """Summarize a metric, or all that a glob matches, by "min", "max", "mean", "last", "best" or "none".
 
-        Several may be joined by commas. The summary is then {"min": ...} under the metric's name; a sweep finds it as
-        `loss.min` and as `loss`. "best" is best by `goal`, "minimize" or "maximize", else by the sweep's goal.
+        Several may be joined by commas. The summary is then {"min": ...} under the metric's name; a sweep
+        finds it as `loss.min` and as `loss`. "best" is best by `goal`, "minimize" or "maximize", else by the
+        sweep's goal.
         """
         goals = {
             None: None,
@@ -199,21 +203,22 @@ class LiveRun:
         }
         if goal not in goals:
             raise UsageError(f"define_metric(goal={goal!r}): it is 'minimize' or 'maximize'")
-        rule = {"name": str(name), "summary": summary, "goal": goals[goal], "step_metric": step_metric}
+        ruled = goals[goal]
+        rule = {"name": name, "summary": summary, "goal": ruled, "step_metric": step_metric}
         with self._lock:
             self._check_open("define_metric")
-            self._summarizer.define(**rule)
+            self._summarizer.define(name, summary, ruled)
             self._record("define", rule)
 
     def mark_preempting(self) -> None:
-        """Say that this process is about to be preempted: should it end with an error, the run goes back into the queue."""
+        """Say that this process is about to be preempted: ending with an error, it is queued again."""
         with self._lock:
             self._check_open("mark_preempting")
             self._preempting = True
             self._record("preempting", {})
 
     def save_checkpoint(self, path: str | os.PathLike[str]) -> Path:
-        """Note that `path` holds a whole checkpoint: the next attempt finds it as `resume_path`. Gives it as absolute path."""
+        """Note that `path` is a whole checkpoint, the next attempt's `resume_path`; gives it absolute."""
         saved = Path(path).absolute()
         if self._journal is not None:
             fresh = self._checkpoint_note.with_suffix(f".{os.getpid()}")
@@ -224,7 +229,8 @@ class LiveRun:
     def log_code(self, root: str | os.PathLike[str] = ".", **_: Any) -> Path | None:
         """Copy the Python files below `root` into the run's folder; gives the folder of the copy.
 
-        Leaves out hidden folders, virtual environments and besom's own folder. None where the run is kept nowhere.
+        Leaves out hidden folders, virtual environments and besom's own folder. None where the run is kept
+        nowhere.
         """
         if self._journal is None or self._folder is None:
             return None
@@ -237,8 +243,8 @@ class LiveRun:
     def should_stop(self) -> bool:
         """Whether the run was asked to end: stopped early, killed, or taken over by a later attempt.
 
-        Asking once tells the agent that this program ends by itself, so it is not interrupted at once. The answer is at most
-        seconds old; on ranks above 0 it is always False, so let rank 0 decide for all.
+        Asking once tells the agent that this program ends by itself, so it is not interrupted at once. The
+        answer is at most seconds old; on ranks above 0 it is always False, so let rank 0 decide for all.
         """
         return self._stop_reason() is not None
 
@@ -278,9 +284,10 @@ class LiveRun:
         self._end(state, code, None)
 
     def end_with(self, exception: BaseException | None) -> None:
-        """End the run as an exception that leaves its program tells: None and SystemExit(0) finish it, RunStopped stops it.
+        """End the run by what leaves its program: None and SystemExit(0) finish it, RunStopped stops it.
 
-        Under an agent that lives, exits and interrupts are left for it to judge: it knows what signals it sent.
+        Under an agent that lives, exits and interrupts are left for it to judge: it knows what signals it
+        sent.
         """
         if exception is None:
             self.finish()
@@ -288,12 +295,12 @@ class LiveRun:
             self._end(self._stopped_state(), 0, None)
         elif isinstance(exception, SystemExit):
             code, said = exit_code_of(exception)
-            if code and agent_lives():
+            if code and self.judged:
                 self.leave()
             else:
                 self._end(self._error_state() if code else RunState.FINISHED, code, said)
         elif isinstance(exception, KeyboardInterrupt):
-            if agent_lives():
+            if self.judged:
                 self.leave()
             else:
                 self._end(RunState.KILLED, 130, "interrupted from the keyboard")
@@ -330,7 +337,7 @@ class LiveRun:
 
     @property
     def _owned(self) -> bool:
-        """Whether this process is the one that delivers and ends the run; not so after a fork, or where another does."""
+        """Whether this process delivers and ends the run: not after a fork, nor where another does."""
         return self._flusher is not None and self._pid == os.getpid()
 
     def _stopped_state(self) -> RunState:
@@ -366,6 +373,11 @@ class LiveRun:
     def ended(self) -> bool:
         """Whether `finish` was called, or the program has left its run."""
         return self._finished
+
+    @property
+    def judged(self) -> bool:
+        """Whether an agent that lives stands by to say how this process ended."""
+        return self._judged and _agent_lives()
 
     @property
     def inherited(self) -> bool:
@@ -411,7 +423,7 @@ class LiveRun:
 
 
 def _row(data: Any) -> Any:
-    if not isinstance(data, Mapping):
+    if not is_mapping(data):
         raise UsageError(f'log takes a dict such as {{"loss": 0.1}}, not {type(data).__name__}')
     # Containers are copied, so that the program may go on changing them.
     return data if SCALARS.issuperset(map(type, data.values())) else jsonable(data)
@@ -427,8 +439,7 @@ def _whole(step: Any) -> int:
         raise UsageError(f"log(step={step!r}): a step is a whole number") from None
 
 
-def agent_lives() -> bool:
-    """Say whether an agent of this program stands by to judge its end."""
+def _agent_lives() -> bool:
     try:
         os.kill(int(os.environ["BESOM_AGENT_PID"]), 0)
     except (KeyError, ValueError, ProcessLookupError):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
+from besom.jsonable import is_list, is_mapping
 from besom.summarize import Summarizer, lookup
 
 
 class Summary(MutableMapping[str, Any]):
-    """A dict of summary values, whose items are attributes too; nested ones are such dicts again, and are written through."""
+    """A dict of summary values with attributes for its items; nested ones are such dicts, written through."""
 
     __slots__ = ("_change", "_path", "_summarizer")
 
@@ -28,17 +29,17 @@ class Summary(MutableMapping[str, Any]):
         node: Any = self._summarizer.summary
         for key in self._path:
             node = node.get(key, {})
-        return node if isinstance(node, Mapping) else {}
+        return node if is_mapping(node) else {}
 
     def __getitem__(self, key: str) -> Any:
         node = self._node()
         value = node[key] if key in node else lookup(node, key.split("."))
         if value is None and key not in node:
             raise KeyError(key)
-        if isinstance(value, Mapping):
+        if is_mapping(value):
             words = [key] if key in node else key.split(".")
             return Summary(self._summarizer, self._change, (*self._path, *words))
-        return list(value) if isinstance(value, list) else value
+        return list(value) if is_list(value) else value
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.update({key: value})
@@ -75,8 +76,8 @@ class Summary(MutableMapping[str, Any]):
 
     def as_dict(self) -> dict[str, Any]:
         """Give a copy made of plain dicts."""
-        return _copy(self._node())
+        return {key: _copy(value) for key, value in self._node().items()}
 
 
-def _copy(node: Any) -> Any:
-    return {key: _copy(value) for key, value in node.items()} if isinstance(node, Mapping) else node
+def _copy(value: Any) -> Any:
+    return {key: _copy(held) for key, held in value.items()} if is_mapping(value) else value
