@@ -17,7 +17,7 @@ LOOKAHEAD = 64
 def collect(
     space: SearchSpace, cursors: Iterable[int], count: int, point_at: Callable[[int], Params | None]
 ) -> tuple[tuple[Suggestion, ...], int]:
-    """Give up to `count` different suggestions from the points at `cursors`, and how many cursors were used."""
+    """Give up to `count` different suggestions from the points at `cursors`, and how many were looked at."""
     found: dict[str, Suggestion] = {}
     used = 0
     for cursor in cursors:

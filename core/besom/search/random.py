@@ -1,8 +1,8 @@
 """Random: independent draws, and in a finite space no point twice and every point in the end.
 
-Where all points are equally likely, a pseudo-random permutation of their indices is walked: the cursor's image is the
-next point. Where they are not, the first 2 N cursors are draws (repeats are dropped by their keys), and then a
-permutation visits what they left out. In an infinite space every cursor is a draw.
+Where all points are equally likely, a pseudo-random permutation of their indices is walked: the cursor's
+image is the next point. Where they are not, the first 2 N cursors are draws (repeats are dropped by their
+keys), and then a permutation visits what they left out. In an infinite space every cursor is a draw.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Random:
     lookahead: int = LOOKAHEAD
 
     def suggest(self, cursor: int, count: int, history: History) -> Batch:
-        """Give the points of the next cursors; UsageError when constraints leave nothing of an infinite space."""
+        """Give the points of the next cursors; UsageError when constraints leave nothing of endless ones."""
         end = self.end
         tries = max(MAX_TRIES, count) if end is None else min(end - cursor, max(MAX_TRIES, count))
         found, used = collect(self.space, range(cursor, cursor + tries), count, self._point)

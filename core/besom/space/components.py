@@ -1,9 +1,10 @@
 """Counts the points of a finite space, and finds the i-th one, without ever listing them.
 
-Parameters that conditions connect form a component; a parameter without conditions is one by itself. Components are
-independent of one another, so a space's points are a mixed-radix number over them. Inside a component, what is still
-to come depends on the past only through which conditions hold, so counting goes over those states, not over the
-points, and the points keep the order in which a nested loop would visit them.
+Parameters that conditions connect form a component; a parameter without conditions is one by itself.
+Components are independent of one another, so a space's points are a mixed-radix number over them. Inside a
+component, what is still to come depends on the past only through which conditions hold, so counting goes
+over those states, not over the points, and the points keep the order in which a nested loop would visit
+them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ MAX_STATES = 100_000
 
 @dataclass(frozen=True)
 class Axis:
-    """A parameter inside a component: conditions are bits of a state, here is what it reads and writes of it."""
+    """A parameter in a component: conditions are bits of a state, and this is what it reads and sets."""
 
     parameter: Parameter
     size: int
@@ -69,7 +70,7 @@ class Component:
         return self._axes[position].keep if position < len(self._axes) else 0
 
     def _count(self) -> list[dict[int, int]]:
-        """Count what can follow each state, for every position: the reachable states forward, the sums backward."""
+        """Count what can follow each state at every position: states that can be forward, sums backward."""
         layers: list[set[int]] = [{0}]
         total = 1
         for position in range(len(self._axes)):
@@ -141,7 +142,8 @@ def _runs(
         return ((0, size),)
     if size > MAX_STATES:
         raise UsageError(
-            f"{parameter.name} has {size} values, and other parameters depend on it: that is possible for up to {MAX_STATES}"
+            f"{parameter.name} has {size} values, and other parameters depend on it;"
+            f" that is possible for up to {MAX_STATES}"
         )
     values = map(parameter.distribution.nth, range(size))
     states = (sum(bit for condition, bit in bits if condition.holds(value)) for value in values)

@@ -1,9 +1,9 @@
 """Constraints: expressions over parameters that a point must satisfy.
 
-A small language in Python's syntax, run by walking the tree, never by `eval`: comparisons, `and or not`, `in`,
-`+ - * / // % **` on numbers, `min max abs len round`, numbers, strings, lists, and parameters by their dotted names.
-A constraint that mentions a parameter which is not active in a point does not apply to it. A point at which it cannot
-be computed (a division by zero, a number too large) does not satisfy it.
+A small language in Python's syntax, run by walking the tree, never by `eval`: comparisons, `and or not`,
+`in`, `+ - * / // % **` on numbers, `min max abs len round`, numbers, strings, lists, and parameters by
+their dotted names. A constraint that mentions a parameter which is not active in a point does not apply to
+it. A point at which it cannot be computed (a division by zero, a number too large) does not satisfy it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Constraint:
     compute: _Value
 
     def allows(self, flat: Mapping[str, Any]) -> bool:
-        """Say whether a point (active parameters by dotted name) satisfies the constraint, or does not concern it.
+        """Say whether a point (active parameters by dotted name) satisfies the constraint or is beyond it.
 
         UsageError when it compares what cannot be compared, or its result is neither true nor false.
         """
@@ -50,13 +50,13 @@ class Constraint:
             raise UsageError(f"constraint {self.text!r} makes no sense for {given}: {error}") from error
         if not isinstance(result, bool):
             raise UsageError(
-                f"constraint {self.text!r} is neither true nor false but {result!r}; compare it with something"
+                f"constraint {self.text!r} gives {result!r}, not true or false; compare it with something"
             )
         return result
 
 
 def compile_constraint(text: str, known: Collection[str]) -> Constraint:
-    """Compile an expression over the parameters in `known`; UsageError, without a place, for anything else."""
+    """Compile an expression over the parameters in `known`; UsageError for anything else."""
     if len(text) > MAX_LENGTH:
         raise UsageError(f"a constraint has up to {MAX_LENGTH} characters; this one has {len(text)}")
     try:
@@ -199,6 +199,10 @@ def _power(base: float, exponent: float) -> Any:
     return result
 
 
+def _absolute(value: Any) -> Any:
+    return abs(_number(value))
+
+
 def _round(value: Any, digits: Any = None) -> Any:
     _number(value)
     if digits is None:
@@ -233,8 +237,9 @@ def _contains(item: Any, container: Any) -> bool:
 
 def _extreme(choose: Callable[[Sequence[Any]], Any]) -> Callable[..., Any]:
     def apply(*arguments: Any) -> Any:
-        items = arguments[0] if len(arguments) == 1 and isinstance(arguments[0], (list, tuple)) else arguments
-        return choose([_number(item) for item in cast("Sequence[Any]", items)])
+        alone = len(arguments) == 1 and isinstance(arguments[0], (list, tuple))
+        items = cast("Sequence[Any]", arguments[0] if alone else arguments)
+        return choose([_number(item) for item in items])
 
     return apply
 
@@ -255,8 +260,8 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
+    ast.Div: lambda left, right: left / right,
+    ast.FloorDiv: lambda left, right: left // right,
     ast.Mod: operator.mod,
     ast.Pow: _power,
 }
@@ -273,7 +278,7 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": _extreme(min),
     "max": _extreme(max),
-    "abs": lambda value: abs(_number(value)),
+    "abs": _absolute,
     "len": len,
     "round": _round,
 }

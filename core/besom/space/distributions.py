@@ -1,19 +1,18 @@
 """What values a parameter can take, and how likely each is.
 
-Every distribution maps u in [0, 1] to a value by its inverse CDF (`ppf`), so one uniform number per parameter is all
-the randomness a point needs. `encode` maps a value back to [0, 1], to the middle of its cell where values are discrete;
-`decode` undoes it. A finite one also counts its values (`size`) and gives them by index (`nth`).
+Every distribution maps u in [0, 1] to a value by its inverse CDF (`ppf`), so one uniform number per
+parameter is all the randomness a point needs. `encode` maps a value back to [0, 1], to the middle of its
+cell where values are discrete; `decode` undoes it. A finite one also counts its values (`size`) and gives
+them by index (`nth`).
 
 `sweepfile` knows W&B's names; here are the shapes behind them:
 
-    constant, categorical, categorical_w_probabilities    Choice
-    int_uniform, q_uniform                                Lattice     low, low + step, ..., not above max
-    uniform                                               Uniform
-    log_uniform*, inv_log_uniform*                        LogUniform
-    normal                                                Normal
-    log_normal                                            LogNormal
-    beta                                                  Beta
-    q_log_uniform*, q_normal, q_log_normal, q_beta        Rounded     multiples of q that lie within the bounds
+constant, categorical, categorical_w_probabilities    Choice int_uniform, q_uniform
+Lattice     low, low + step, ..., not above max uniform
+Uniform log_uniform*, inv_log_uniform*                        LogUniform normal
+Normal log_normal                                            LogNormal beta
+Beta q_log_uniform*, q_normal, q_log_normal, q_beta        Rounded     multiples of q that lie within the
+bounds
 """
 
 from __future__ import annotations
@@ -22,18 +21,16 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from decimal import Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from functools import cached_property
 from itertools import accumulate
-from statistics import NormalDist
 from typing import Any, Protocol
 
-from besom.space.values import canonical_text, is_number
+from besom.space.continuous import Continuous
+from besom.space.values import canonical_text, clamp, is_number, short
 
 _RESOLUTION = 2**53  # what a float in [0, 1) can tell apart
-_SMALLEST = 2.0**-53
 _DECIMAL = Context(prec=60)
-_STANDARD = NormalDist()
 
 
 class Distribution(Protocol):
@@ -66,7 +63,7 @@ class Distribution(Protocol):
         ...
 
     def find(self, value: Any) -> tuple[Any] | None:
-        """Give the value of this distribution that `value` stands for (3 for 3.0), in a 1-tuple; None if it is outside."""
+        """Give, in a 1-tuple, the value here that `value` stands for (3 for 3.0); None if it is outside."""
         ...
 
     def describe(self) -> str:
@@ -77,10 +74,6 @@ class Distribution(Protocol):
 def _cell(u: float, count: int) -> int:
     """Give the index of the cell of [0, 1] that `u` falls in, of `count` equal ones; exact for any count."""
     return min(max((int(u * _RESOLUTION) * count) // _RESOLUTION, 0), count - 1)
-
-
-def _clamp(value: float, low: float, high: float) -> float:
-    return min(max(value, low), high)
 
 
 @dataclass(frozen=True)
@@ -132,7 +125,7 @@ class Choice:
         return self.values[bisect_right(self._edges, u)]
 
     def encode(self, value: Any) -> float:
-        """Give the middle of the value's cell; cells have equal widths, whatever the weights: they say where to look first."""
+        """Give the middle of the value's cell; cells are equally wide, whatever the weights."""
         return (self._index[canonical_text(value)] + 0.5) / len(self.values)
 
     def decode(self, x: float) -> Any:
@@ -149,7 +142,7 @@ class Choice:
 
     def describe(self) -> str:
         """Give the values, the first few of many."""
-        shown = ", ".join(map(_short, self.values[:6])) + (", …" if self.size > 6 else "")
+        shown = ", ".join(map(short, self.values[:6])) + (", …" if self.size > 6 else "")
         if self.size == 1:
             return shown
         if self.weights is None:
@@ -206,202 +199,31 @@ class Lattice:
     def _position(self, value: float) -> int:
         if isinstance(value, int) and isinstance(self.low, int) and isinstance(self.step, int):
             return (2 * (value - self.low) + self.step) // (2 * self.step)
-        return _nearest(_decimal(value) - _decimal(self.low), self.step)
+        return _steps(_DECIMAL.subtract(_decimal(value), _decimal(self.low)), self.step)
 
     def describe(self) -> str:
         """Give the bounds and the step."""
-        ends = f"from {_short(self.low)} to {_short(self.nth(self.count - 1))}"
+        ends = f"from {short(self.low)} to {short(self.nth(self.count - 1))}"
         if isinstance(self.low, int) and self.step == 1 and isinstance(self.step, int):
             return f"integer {ends}"
-        return f"{ends} by {_short(self.step)}"
-
-
-@dataclass(frozen=True)
-class _Continuous:
-    """What continuous distributions have in common: endless values, encoded by their CDF."""
-
-    @property
-    def size(self) -> None:
-        """None: there is no end of values."""
-        return
-
-    @property
-    def even(self) -> bool:
-        """Whether the values are finitely many and equally likely: they are not."""
-        return False
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The lowest and the highest value."""
-        return -math.inf, math.inf
-
-    def nth(self, index: int) -> float:
-        """Raise IndexError: there is no counting."""
-        raise IndexError(index)
-
-    def ppf(self, u: float) -> float:
-        """Give the value at quantile `u`."""
-        raise NotImplementedError
-
-    def encode(self, value: Any) -> float:
-        """Give the value's quantile."""
-        raise NotImplementedError
-
-    def decode(self, x: float) -> float:
-        """Give the value at quantile `x`."""
-        return self.ppf(x)
-
-    def find(self, value: Any) -> tuple[Any] | None:
-        """Give `value` as a float if it lies within the bounds."""
-        low, high = self.bounds
-        if not is_number(value) or not (math.isfinite(value) and low <= value <= high):
-            return None
-        return (float(value),)
-
-
-@dataclass(frozen=True)
-class Uniform(_Continuous):
-    """Every number from `low` to `high`, equally likely."""
-
-    low: float
-    high: float
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The lowest and the highest value."""
-        return self.low, self.high
-
-    def ppf(self, u: float) -> float:
-        """Give the value at quantile `u`; both bounds are hit exactly."""
-        return _clamp(self.low * (1.0 - u) + self.high * u, self.low, self.high)
-
-    def encode(self, value: Any) -> float:
-        """Give the value's quantile."""
-        # Halves, so that a range of more than the largest float does not overflow.
-        return _clamp((value / 2 - self.low / 2) / (self.high / 2 - self.low / 2), 0.0, 1.0)
-
-    def describe(self) -> str:
-        """Give the bounds."""
-        return f"uniform from {_short(self.low)} to {_short(self.high)}"
-
-
-@dataclass(frozen=True)
-class LogUniform(_Continuous):
-    """Numbers from `low` > 0 to `high` whose logarithm is uniform."""
-
-    low: float
-    high: float
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The lowest and the highest value."""
-        return self.low, self.high
-
-    def ppf(self, u: float) -> float:
-        """Give the value at quantile `u`; never an ulp outside the bounds."""
-        return _clamp(math.exp(math.log(self.low) * (1.0 - u) + math.log(self.high) * u), self.low, self.high)
-
-    def encode(self, value: Any) -> float:
-        """Give the value's quantile."""
-        if value <= self.low:
-            return 0.0
-        return _clamp(math.log(value / self.low) / math.log(self.high / self.low), 0.0, 1.0)
-
-    def describe(self) -> str:
-        """Give the bounds."""
-        return f"log-uniform from {_short(self.low)} to {_short(self.high)}"
-
-
-@dataclass(frozen=True)
-class Normal(_Continuous):
-    """Normal with mean `mu` and standard deviation `sigma` > 0."""
-
-    mu: float
-    sigma: float
-
-    def ppf(self, u: float) -> float:
-        """Give the value at quantile `u`, held within the 8.2 standard deviations that a float can tell apart."""
-        return self.mu + self.sigma * _STANDARD.inv_cdf(_clamp(u, _SMALLEST, 1.0 - _SMALLEST))
-
-    def encode(self, value: Any) -> float:
-        """Give the value's quantile."""
-        return _STANDARD.cdf((value - self.mu) / self.sigma)
-
-    def describe(self) -> str:
-        """Give mean and standard deviation."""
-        return f"normal with mean {_short(self.mu)} and deviation {_short(self.sigma)}"
-
-
-@dataclass(frozen=True)
-class LogNormal(_Continuous):
-    """Numbers whose logarithm is normal with mean `mu` and standard deviation `sigma` > 0."""
-
-    mu: float
-    sigma: float
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The lowest and the highest value."""
-        return 0.0, math.inf
-
-    def ppf(self, u: float) -> float:
-        """Give the value at quantile `u`."""
-        return math.exp(Normal(self.mu, self.sigma).ppf(u))
-
-    def encode(self, value: Any) -> float:
-        """Give the value's quantile."""
-        return Normal(self.mu, self.sigma).encode(math.log(value)) if value > 0 else 0.0
-
-    def describe(self) -> str:
-        """Give mean and standard deviation of the logarithm."""
-        return f"log-normal with mean {_short(self.mu)} and deviation {_short(self.sigma)} of the logarithm"
-
-
-@dataclass(frozen=True)
-class Beta(_Continuous):
-    """The beta distribution on [0, 1] with shapes `a`, `b` > 0."""
-
-    a: float
-    b: float
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The lowest and the highest value."""
-        return 0.0, 1.0
-
-    def ppf(self, u: float) -> float:
-        """Give the value at quantile `u`."""
-        from scipy.special import betaincinv
-
-        return _clamp(float(betaincinv(self.a, self.b, u)), 0.0, 1.0)
-
-    def encode(self, value: Any) -> float:
-        """Give the value's quantile."""
-        from scipy.special import betainc
-
-        return _clamp(float(betainc(self.a, self.b, value)), 0.0, 1.0)
-
-    def describe(self) -> str:
-        """Give the shapes."""
-        return f"beta with a = {_short(self.a)}, b = {_short(self.b)}"
+        return f"{ends} by {short(self.step)}"
 
 
 @dataclass(frozen=True)
 class Rounded:
-    """`base` rounded to the nearest multiple of `step` that lies within base's bounds; ints where `step` is one."""
+    """`base` rounded to the nearest multiple of `step` within base's bounds; ints where `step` is one."""
 
-    base: Uniform | LogUniform | Normal | LogNormal | Beta
+    base: Continuous
     step: float
     first: int | None = field(init=False)
     last: int | None = field(init=False)
 
     def __post_init__(self) -> None:
-        low, high = (_decimal(bound) if math.isfinite(bound) else None for bound in self.base.bounds)
-        step = _decimal(self.step)
-        object.__setattr__(self, "first", None if low is None else -int(-low // step) + (-low % step < 0))
-        object.__setattr__(self, "last", None if high is None else int(high // step))
-        if self.first is not None and low is not None and self.first * step < low:
-            object.__setattr__(self, "first", self.first + 1)
+        low, high = self.base.bounds
+        first = _steps(_decimal(low), self.step, ROUND_CEILING) if math.isfinite(low) else None
+        last = _steps(_decimal(high), self.step, ROUND_FLOOR) if math.isfinite(high) else None
+        object.__setattr__(self, "first", first)
+        object.__setattr__(self, "last", last)
 
     @property
     def size(self) -> int | None:
@@ -423,12 +245,12 @@ class Rounded:
         return _times(self.first + index, self.step)
 
     def ppf(self, u: float) -> float:
-        """Give the value at quantile `u`; what would round to outside the bounds is the nearest multiple inside."""
-        return _times(self._within(_nearest(_decimal(self.base.ppf(u)), self.step)), self.step)
+        """Give the value at quantile `u`; where that rounds to outside the bounds, the nearest inside."""
+        return _times(self._within(_steps(_decimal(self.base.ppf(u)), self.step)), self.step)
 
     def encode(self, value: Any) -> float:
         """Give the middle of the quantiles that round to the value."""
-        multiple = _nearest(_decimal(value), self.step)
+        multiple = _steps(_decimal(value), self.step)
         low = 0.0 if multiple == self.first else self._quantile(multiple - 0.5)
         high = 1.0 if multiple == self.last else self._quantile(multiple + 0.5)
         return (low + high) / 2
@@ -441,7 +263,7 @@ class Rounded:
         """Give the multiple within a billionth of a step of `value`."""
         if not is_number(value) or not math.isfinite(value):
             return None
-        multiple = _nearest(_decimal(value), self.step)
+        multiple = _steps(_decimal(value), self.step)
         if multiple != self._within(multiple):
             return None
         return _matching(value, _times(multiple, self.step), self.step)
@@ -453,16 +275,16 @@ class Rounded:
 
     def _quantile(self, multiple: float) -> float:
         low, high = self.base.bounds
-        return self.base.encode(_clamp(multiple * self.step, low, high))
+        return self.base.encode(clamp(multiple * self.step, low, high))
 
     def describe(self) -> str:
         """Give the base and the step."""
-        return f"{self.base.describe()}, rounded to multiples of {_short(self.step)}"
+        return f"{self.base.describe()}, rounded to multiples of {short(self.step)}"
 
 
 def _decimal(value: float) -> Decimal:
     """Give a number as it is written, so that 0.3 is three times 0.1."""
-    return Decimal(repr(float(value)) if isinstance(value, float) else value)
+    return Decimal(repr(value))
 
 
 def _times(count: int, step: float, start: float = 0) -> float:
@@ -472,15 +294,10 @@ def _times(count: int, step: float, start: float = 0) -> float:
     return float(_DECIMAL.fma(Decimal(count), _decimal(step), _decimal(start)))
 
 
-def _nearest(distance: Decimal, step: float) -> int:
-    """Give the number of steps nearest to a distance; halves go to the even one."""
-    return int(_DECIMAL.divide(distance, _decimal(step)).to_integral_value())
+def _steps(distance: Decimal, step: float, rounding: str = ROUND_HALF_EVEN) -> int:
+    """Give how many steps make a distance."""
+    return int(_DECIMAL.divide(distance, _decimal(step)).to_integral_value(rounding))
 
 
 def _matching(value: float, exact: float, step: float) -> tuple[Any] | None:
     return (exact,) if value == exact or abs(value - exact) <= 1e-9 * abs(step) else None
-
-
-def _short(value: Any) -> str:
-    text = f"{value:g}" if isinstance(value, float) else canonical_text(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"

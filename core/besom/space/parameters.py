@@ -30,7 +30,7 @@ class Condition:
 
     @cached_property
     def identity(self) -> tuple[Any, ...]:
-        """What is equal exactly for equal conditions; the values alone will not do, as Python takes true for 1."""
+        """Equal exactly for equal conditions; the values will not do, as Python takes true for 1."""
         return self.parent, self.negated, self.between, *sorted(self._texts)
 
     @cached_property
@@ -59,7 +59,7 @@ class Parameter:
         return ".".join(self.path)
 
     def active(self, flat: Mapping[str, Any]) -> bool:
-        """Say whether the parameter is there, given the values of its parents; those that are not there are absent."""
+        """Say whether the parameter is there, given the active ones among its parents."""
         return all(
             condition.parent in flat and condition.holds(flat[condition.parent])
             for condition in self.conditions

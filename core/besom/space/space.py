@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from besom.errors import UsageError
 from besom.records import Params, Suggestion
@@ -37,9 +37,10 @@ class AxisRow:
 class SearchSpace:
     """Parameters, the conditions under which they are there, and constraints on what they may be together.
 
-    A point is given as params (nested as the program sees them) or flat (by dotted name). It holds the active
-    parameters only. Points are ordered as nested loops over the sorted dotted names would visit them, the last name
-    fastest; parameters that conditions connect stand together, parents first, where the first of their names stands.
+    A point is given as params (nested as the program sees them) or flat (by dotted name). It holds the
+    active parameters only. Points are ordered as nested loops over the sorted dotted names would visit
+    them, the last name fastest; parameters that conditions connect stand together, parents first, where the
+    first of their names stands.
     """
 
     def __init__(self, parameters: Sequence[Parameter], constraints: Sequence[str] = ()) -> None:
@@ -66,7 +67,7 @@ class SearchSpace:
 
     @cached_property
     def expected(self) -> int | None:
-        """How many points there are; where constraints concern too many points to look at, how many at most."""
+        """How many points there are; at most, where constraints concern too many to look at."""
         if self.size is None or not self.constraints:
             return self.size
         names = frozenset[str]().union(*(constraint.names for constraint in self.constraints))
@@ -83,7 +84,7 @@ class SearchSpace:
         return all(p.distribution.even and not p.conditions for p in self.parameters.values())
 
     def nth(self, index: int) -> Params | None:
-        """Give the point at `index` of a finite space, or None if a constraint rules it out; IndexError beyond `size`."""
+        """Give the point at `index`, or None if a constraint rules it out; IndexError beyond `size`."""
         size = self.size
         if size is None or not 0 <= index < size:
             raise IndexError(f"no point {index} in a space of size {size}")
@@ -99,8 +100,8 @@ class SearchSpace:
     def draw(self, seed: int, index: int) -> Params | None:
         """Give the random point number `index` of a seed, or None if a constraint rules it out.
 
-        A pure function of its arguments and the space. Each parameter has its own stream of chance, so adding one
-        leaves the others' values as they were.
+        A pure function of its arguments and the space. Each parameter has its own stream of chance, so adding
+        one leaves the others' values as they were.
         """
         flat: dict[str, Any] = {}
         for parameter in self._ordered:
@@ -145,14 +146,15 @@ class SearchSpace:
         return []
 
     def flatten(self, params: Params) -> dict[str, Any]:
-        """Give params by dotted name, sorted; a value that is itself a mapping stays one where it is a parameter's value."""
+        """Give params by dotted name, sorted; a mapping that is the value of a parameter stays one."""
         flat: dict[str, Any] = {}
         leaves = {parameter.path for parameter in self.parameters.values()}
         stack: list[tuple[tuple[str, ...], Any]] = [((), params)]
         while stack:
             path, value = stack.pop()
             if isinstance(value, Mapping) and path not in leaves and (value or not path):
-                stack += [((*path, str(key)), item) for key, item in value.items()]
+                items = cast("Mapping[str, Any]", value).items()
+                stack += [((*path, key), item) for key, item in items]
             else:
                 flat[".".join(path)] = value
         return dict(sorted(flat.items()))
@@ -176,7 +178,7 @@ class SearchSpace:
         return tuple(name for name, item in self.parameters.items() if item.distribution.size != 1)
 
     def encode(self, params: Params) -> list[float]:
-        """Give a point's place in [0, 1]^d, one number for each of `dimensions`; INACTIVE for what is not there."""
+        """Give a point's place in [0, 1]^d, one number per `dimensions`; INACTIVE for what is absent."""
         flat = self.flatten(params)
         return [
             self.parameters[name].distribution.encode(flat[name]) if name in flat else INACTIVE

@@ -1,15 +1,16 @@
 """When two values are the same value, and the key of a point.
 
-One rule for everything: JSON values are equal when their canonical text is. A number without a fraction has one
-text however it was written (1, 1.0, 1e0), `true` is not 1, and the order of a mapping's keys does not matter.
+One rule for everything: JSON values are equal when their canonical text is. A number without a fraction has
+one text however it was written (1, 1.0, 1e0), `true` is not 1, and the order of a mapping's keys does not
+matter.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 
 def canonical_text(value: Any) -> str:
@@ -27,11 +28,22 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def clamp(value: float, low: float, high: float) -> float:
+    """Give the number from `low` to `high` that is nearest to `value`."""
+    return min(max(value, low), high)
+
+
+def short(value: Any) -> str:
+    """Give a value for a person to read, in up to 40 characters."""
+    text = f"{value:g}" if isinstance(value, float) else canonical_text(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in cast("Mapping[str, Any]", value).items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_plain(item) for item in cast("Sequence[Any]", value)]
     return value

@@ -1,4 +1,4 @@
-"""sweep.yaml -> SweepConfig. The only place that knows the file's keys; every fault is told with its line and column."""
+"""sweep.yaml -> SweepConfig: the only place that knows the file's keys; tells faults by line and column."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["DEFAULT_COMMAND", "SweepConfig", "from_mapping", "load", "parse", "p
 
 
 def load(path: str | Path) -> SweepConfig:
-    """Give the config in a sweep file; UsageError if it cannot be read, SweepFileError with all that is wrong in it."""
+    """Give the config in a file; UsageError if it cannot be read, SweepFileError with all that is wrong."""
     try:
         with Path(path).open("rb") as file:
             data = file.read(2**21)  # more than is allowed, and no more than that
@@ -34,7 +34,8 @@ def parse(text: str, *, source: str = "sweep.yaml") -> SweepConfig:
 def from_mapping(config: Mapping[str, Any], *, source: str = "sweep config") -> SweepConfig:
     """Give the config in a mapping of the same shape as the file; also reads back `SweepConfig.raw`.
 
-    Tuples are lists, and numpy arrays and scalars what they hold. SweepFileError, without places, if it is wrong.
+    Tuples are lists, and numpy arrays and scalars what they hold. SweepFileError, without places, if it is
+    wrong.
     """
     problems = Problems(source)
     return read_config(from_python(config, problems), problems, None)

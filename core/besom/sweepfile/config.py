@@ -15,9 +15,10 @@ DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """What a sweep file says, with its defaults filled in; `raw` is the file as JSON, `text` as it was written.
+    """What a sweep file says, with defaults filled in; `raw` is the file as JSON, `text` as it was written.
 
-    Two are equal when they say the same, wherever they come from. `from_mapping(config.raw)` gives an equal one.
+    Two are equal when they say the same, wherever they come from; `from_mapping(config.raw)` gives an equal
+    one.
     """
 
     method: str
@@ -48,6 +49,6 @@ class SweepConfig:
 
     @cached_property
     def expected_runs(self) -> int | None:
-        """W&B's Est. Runs: how many runs there will be, by the space and `run_cap`; None when there is no end."""
+        """W&B's Est. Runs: how many runs there will be, by space and `run_cap`; None when there is no end."""
         counts = [count for count in (self.space.expected, self.run_cap) if count is not None]
         return min(counts, default=None)

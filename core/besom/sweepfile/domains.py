@@ -1,7 +1,8 @@
 """Turns what stands under a parameter's name into a Distribution.
 
-W&B's rules: the keys tell the distribution when `distribution` does not. `value` is a constant, `values` a choice (with
-`probabilities`, a weighted one), `min` and `max` are whole numbers when both are, else any number.
+W&B's rules: the keys tell the distribution when `distribution` does not. `value` is a constant, `values` a
+choice (with `probabilities`, a weighted one), `min` and `max` are whole numbers when both are, else any
+number.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _Q = 1.0  # W&B's default, a float: values are floats unless the file gives an i
 
 @dataclass(frozen=True)
 class Shape:
-    """A distribution's keys, in the order they are read, and what builds it; `build` notes problems and gives None."""
+    """A distribution's keys and what builds it; `build` notes problems and gives None."""
 
     keys: tuple[str, ...]
     build: Callable[[Fields], Distribution | None]
@@ -328,4 +329,5 @@ def warning(fields: Fields) -> str | None:
     node: Any = fields.node("distribution")
     if node is None or node.value not in DEPRECATED:
         return None
-    return f"{fields.path} uses {node.value}, whose min and max are exponents of e; {node.value}_values takes the bounds themselves"
+    advice = f"{node.value}_values takes the bounds themselves"
+    return f"{fields.path} uses {node.value}, whose min and max are exponents of e; {advice}"

@@ -11,7 +11,7 @@ from besom.sweepfile.tree import Entry, Node, Place, Problems, did_you_mean, joi
 
 
 class Fields:
-    """A mapping with its dotted path in the file; every reader notes a problem and gives the default for a bad value."""
+    """A mapping and its dotted path in the file; readers note what is wrong, and give the default for it."""
 
     def __init__(self, node: Node, path: str, problems: Problems) -> None:
         self.path = path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -116,16 +117,14 @@ class ParameterReader:
                 fields.add("not", "cannot stand beside min and max")
                 return None
             return self._among(parent, fields.entries["not"].node, path, negated=True)
-        low, high = fields.number("min"), fields.number("max")
-        if low is None and high is None:
-            if not fields.entries:
-                self.problems.add(node.place, f"{fields.path} needs min, max or not")
+        if not fields.entries:
+            self.problems.add(node.place, f"{fields.path} needs min, max or not")
+        low, high = fields.number("min", -math.inf), fields.number("max", math.inf)
+        if low is None or high is None:
             return None
-        between = (float("-inf") if low is None else low, float("inf") if high is None else high)
-        if between[0] > between[1]:
+        if low > high:
             fields.add("min", f"({low!r}) is above max ({high!r})")
-            return None
-        return Condition(parent, between=between)
+        return Condition(parent, between=(low, high))
 
     def _among(self, parent: str, node: Node, path: str, *, negated: bool) -> Condition | None:
         items: Sequence[Node] = node.value if isinstance(node.value, list) else [node]

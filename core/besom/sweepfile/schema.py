@@ -18,8 +18,12 @@ from besom.sweepfile.tree import Node, Problems, problem_at
 METHODS = ("bayes", "custom", "grid", "random")
 WANDB_ONLY = ("controller", "scheduler", "job", "image_uri")
 KEYS = frozenset(
-    "apiVersion kind controller description program job image_uri entity project method command name run_cap metric"
-    " metrics scheduler early_terminate parameters constraints seed max_attempts".split()
+    {
+        *("method", "parameters", "metric", "metrics", "early_terminate", "run_cap", "program", "command"),
+        *("name", "description", "project", "entity"),
+        *("apiVersion", "kind", *WANDB_ONLY),
+        *("constraints", "seed", "max_attempts"),  # ours
+    }
 )
 MAX_SEED = 2**63 - 1
 
@@ -273,15 +277,16 @@ def _check_together(fields: Fields, config: SweepConfig) -> None:
 
 
 def _check_space(fields: Fields, reader: ParameterReader, config: SweepConfig) -> None:
-    """Check what only shows once the whole space is there: grids that cannot be counted, constraints without sense."""
+    """Check what shows once the whole space is there: grids without end, constraints without sense."""
     problems = fields.problems
     if config.method == "grid":
         for parameter in config.parameters:
             if parameter.distribution.size is None:
                 problems.add(
                     reader.places[parameter.name],
-                    f"parameters.{parameter.name} is {parameter.distribution.describe()}, which a grid cannot list;"
-                    " give values, whole min and max, or a q_ distribution with bounds, or use method: random",
+                    f"parameters.{parameter.name} is {parameter.distribution.describe()}, which a grid cannot"
+                    " list; give values, whole min and max, or a q_ distribution with bounds, or use"
+                    " method: random",
                 )
     for parameter in config.parameters:
         parents = {condition.parent for condition in parameter.conditions}
@@ -290,7 +295,8 @@ def _check_space(fields: Fields, reader: ParameterReader, config: SweepConfig) -
             if size is not None and size > MAX_STATES:
                 problems.add(
                     reader.places[parameter.name],
-                    f"parameters.{parameter.name} depends on {name}, which has {size} values; {MAX_STATES} is the most",
+                    f"parameters.{parameter.name} depends on {name}, which has {size} values;"
+                    f" {MAX_STATES} is the most",
                 )
     problems.raise_any()
     try:

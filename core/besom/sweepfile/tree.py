@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Union, cast
@@ -11,6 +12,7 @@ from besom.errors import Problem, SweepFileError
 
 MAX_NODES = 100_000  # after every alias is expanded
 MAX_DEPTH = 50
+MAX_BITS = 1024  # of a whole number: what a float can hold the magnitude of
 
 
 class Place(NamedTuple):
@@ -24,7 +26,7 @@ Value = Union[None, bool, int, float, str, "list[Node]", "dict[str, Entry]"]
 
 
 class Node:
-    """A value and its place (None where it came from a mapping in Python); `weight` counts it and all inside it."""
+    """A value and its place (None where it came from Python); `weight` counts it and all inside it."""
 
     __slots__ = ("depth", "place", "value", "weight")
 
@@ -82,7 +84,7 @@ def problem_at(source: str, place: Place | None, message: str) -> Problem:
 def from_python(value: Any, problems: Problems) -> Node:
     """Give the tree of a Python value: JSON types, tuples, and numpy arrays and scalars (by their `tolist`).
 
-    SweepFileError for a value that is too large or deep, or contains itself; anything else that is no JSON is noted.
+    SweepFileError for a value that is too large or deep, or contains itself; what else is no JSON is noted.
     """
     return _Reader(problems).read(value, 1)
 
@@ -109,21 +111,29 @@ class _Reader:
         if hasattr(value, "tolist"):  # numpy, without importing it
             value = value.tolist()
         if isinstance(value, Mapping):
-            entries = cast("Mapping[Any, Any]", value).items()
+            entries = cast("Mapping[object, object]", value).items()
             return Node({self.key(key): Entry(self.read(item, depth + 1), None) for key, item in entries})
         if isinstance(value, (list, tuple)):
             return Node([self.read(item, depth + 1) for item in cast("Sequence[Any]", value)])
         return Node(self.scalar(value))
 
-    def key(self, key: Any) -> str:
+    def key(self, key: object) -> str:
         if not isinstance(key, str):
             self.problems.add(None, f"key {key!r} is not text; write {str(key)!r}")
         return str(key)
 
-    def scalar(self, value: Any) -> None | bool | int | float | str:
-        for kind in (bool, int, float, str):  # exactly these: subclasses such as enums of str become plain
+    def scalar(self, value: Any) -> bool | int | float | str | None:
+        if isinstance(value, float) and not math.isfinite(value):
+            self.problems.add(None, f"{value!r} is not a finite number")
+            return None
+        if isinstance(value, int) and value.bit_length() > MAX_BITS:
+            self.problems.add(None, f"a number of {value.bit_length()} bits is too large")
+            return None
+        if isinstance(value, str):
+            return str.__str__(value)  # of an enum, too, the text
+        for kind in (bool, int, float):
             if isinstance(value, kind):
-                return kind(value) if kind is not str else str.__str__(value)
+                return kind(value)
         if value is not None:
             self.problems.add(None, f"{value!r} is a {type(value).__name__}, which sweep configs cannot hold")
         return None

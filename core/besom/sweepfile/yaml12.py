@@ -1,8 +1,9 @@
 """Reads YAML 1.2 text into a tree with places.
 
-PyYAML parses (its safe loader, in C where it is there), but speaks YAML 1.1, where `1e-5` is text and `on` is true. So
-only its events are used: here scalars get the types of YAML 1.2's core schema, keys stay the text that was written, and
-aliases and merge keys (`<<`) share what they stand for, so that what they expand to is counted before it exists.
+PyYAML parses (its safe loader, in C where it is there), but speaks YAML 1.1, where `1e-5` is text and `on`
+is true. So only its events are used: here scalars get the types of YAML 1.2's core schema, keys stay the
+text that was written, and aliases and merge keys (`<<`) share what they stand for, so that what they expand
+to is counted before it exists.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def read_text(data: bytes | str, problems: Problems) -> str:
 
 
 def read_tree(text: str, problems: Problems) -> Node:
-    """Give the document in `text`; SweepFileError, with everything found so far, where it cannot be read on."""
+    """Give the document in `text`; SweepFileError, with all that was found so far, where it breaks off."""
     import yaml
 
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -61,7 +62,7 @@ def read_tree(text: str, problems: Problems) -> Node:
 
 
 def parse_value(text: str) -> Any:
-    """Give the JSON value that `text` has in a sweep file (1e-3 is a number); text that is no YAML is itself."""
+    """Give the JSON value of `text` in a sweep file (1e-3 is a number); text that is no YAML is itself."""
     problems = Problems("value")
     try:
         node = read_tree(text, problems)
