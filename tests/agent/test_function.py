@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import pytest
+
+import besom
+from besom.agent import run_function_agent
+from besom.errors import NotFoundError, RunFailedError, RunStopped, StoreError
+from besom.records import RunState, SweepState
+from besom.testing.agents import Lab
+
+SWEEP = "{method: grid, parameters: {x: {values: [1, 2, 3, 4, 5, 6]}}, metric: {name: loss}}"
+
+
+def test_a_function_is_called_for_every_run(lab: Lab) -> None:
+    sweep = lab.sweep(SWEEP)
+
+    def train() -> None:
+        run = besom.init()
+        run.log({"loss": run.config["x"] ** 2})
+
+    result = run_function_agent(lab.store, sweep.id, train)
+    assert [(run.state, run.value) for run in lab.runs(sweep)] == [
+        (RunState.FINISHED, float(x * x)) for x in range(1, 7)
+    ]
+    assert (result.exit_code, result.counts) == (0, {RunState.FINISHED: 6})
+    assert lab.store.get_sweep(sweep.id).state is SweepState.FINISHED
+
+
+def test_a_function_agent_takes_as_many_runs_as_it_is_told(lab: Lab) -> None:
+    sweep = lab.sweep(SWEEP)
+    run_function_agent(lab.store, sweep.id, lambda: None, count=2)
+    assert lab.states(sweep) == [RunState.FINISHED] * 2
+
+
+def test_an_exception_fails_its_run_and_the_next_goes_on(lab: Lab) -> None:
+    sweep = lab.sweep(SWEEP)
+    calls: list[int] = []
+
+    def train() -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise ValueError("diverged")
+
+    run_function_agent(lab.store, sweep.id, train)
+    runs = lab.runs(sweep)
+    assert [run.state for run in runs].count(RunState.FINISHED) == 5
+    assert runs[1].state is RunState.FAILED
+    assert "ValueError: diverged" in (runs[1].error or "")
+
+
+def test_a_function_that_always_fails_ends_the_agent(lab: Lab) -> None:
+    sweep = lab.sweep(SWEEP)
+
+    def train() -> None:
+        raise ValueError("no data")
+
+    with pytest.raises(RunFailedError, match=r"3 runs failed within the first minute(.|\n)*no data"):
+        run_function_agent(lab.store, sweep.id, train)
+    assert lab.states(sweep) == [RunState.FAILED] * 3
+
+
+def test_a_function_may_stop_its_run_or_exit(lab: Lab) -> None:
+    sweep = lab.sweep(SWEEP)
+    endings = [RunStopped("enough"), SystemExit(0), SystemExit(3), None]
+
+    def train() -> None:
+        ending = endings.pop(0)
+        if ending is not None:
+            raise ending
+
+    run_function_agent(lab.store, sweep.id, train, count=4)
+    assert lab.states(sweep) == [RunState.STOPPED, RunState.FINISHED, RunState.FAILED, RunState.FINISHED]
+
+
+def test_ctrl_c_gives_the_run_back(lab: Lab) -> None:
+    sweep = lab.sweep(SWEEP)
+
+    def train() -> None:
+        besom.init().log({"loss": 1})
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_function_agent(lab.store, sweep.id, train)
+    assert lab.states(sweep) == [RunState.PREEMPTED]
+    run_function_agent(lab.store, sweep.id, lambda: None)
+    assert lab.states(sweep) == [RunState.FINISHED] * 6
+    assert lab.runs(sweep)[0].attempt == 2
+
+
+def test_a_function_agent_of_an_unknown_sweep_is_an_error(lab: Lab) -> None:
+    with pytest.raises(NotFoundError):
+        run_function_agent(lab.store, "nosuch", lambda: None)
+
+
+def test_a_function_agent_tries_again_when_the_store_fails(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    sweep = lab.sweep(SWEEP)
+    claim = lab.store.claim
+    failures = [StoreError("away"), None]
+
+    class Shaky:
+        def __getattr__(self, name: str) -> object:
+            return getattr(lab.store, name)
+
+        def claim(self, *args: object, **words: object) -> object:
+            if (failure := failures.pop(0) if failures else None) is not None:
+                raise failure
+            return claim(*args, **words)  # type: ignore[arg-type]
+
+    run_function_agent(Shaky(), sweep.id, lambda: None, count=1)  # type: ignore[arg-type]
+    assert lab.states(sweep) == [RunState.FINISHED]
+    assert "the store fails: away; trying again" in caplog.text
+
+
+def test_the_function_runs_in_the_calling_thread(lab: Lab) -> None:
+    import threading
+
+    sweep = lab.sweep(SWEEP)
+    seen: list[object] = []
+    run_function_agent(lab.store, sweep.id, lambda: seen.append(threading.current_thread()), count=1)
+    assert seen == [threading.current_thread()]

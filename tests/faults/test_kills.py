@@ -1,0 +1,145 @@
+"""Nothing is lost or done twice, wherever the processes of a sweep are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from besom.agent.process import process_identity
+from besom.records import RunState, Sweep
+from besom.testing.agents import Lab
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+KILLS = 200
+
+# It says what `log` returned from, in a way that no later death of it can take back.
+PROGRAM = """
+    import os, time
+    import besom
+
+    said = os.open(os.environ["ACKNOWLEDGED"], os.O_WRONLY | os.O_APPEND)
+    run = besom.init()
+    for number in range(15):
+        run.log({"number": number, "x": run.config["x"]})
+        os.write(said, f"{run.id} {run.attempt} {number}\\n".encode())
+        time.sleep(0.01)
+    run.finish()
+"""
+
+
+def start_sweep(lab: Lab, monkeypatch: pytest.MonkeyPatch, size: int) -> Sweep:
+    said = lab.folder / "acknowledged"
+    said.touch()
+    monkeypatch.setenv("ACKNOWLEDGED", str(said))
+    # What these tests provoke is more than any program should be allowed.
+    return lab.python_sweep(PROGRAM, str(list(range(size))), max_attempts=1000)
+
+
+def living(lab: Lab) -> Iterator[int]:
+    """Give the pids of the programs that run."""
+    for note in lab.folder.glob(".besom/runs/*/process"):
+        identity = note.read_text()
+        if identity and process_identity(int(identity.split()[0])) == identity:
+            yield int(identity.split()[0])
+
+
+def check(lab: Lab, sweep: Sweep, size: int) -> None:
+    """Every point ran once to its end, and everything that `log` returned from is in the store."""
+    runs = lab.runs(sweep)
+    assert Counter(run.state for run in runs) == {RunState.FINISHED: size}
+    assert sorted(run.params["x"] for run in runs) == list(range(size))
+    for run in runs:
+        counted = [
+            tried
+            for tried in lab.store.attempts(run.id)
+            if tried.state is RunState.FINISHED and not tried.superseded
+        ]
+        assert [tried.attempt for tried in counted] == [run.attempt]
+    acknowledged: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
+    for line in (lab.folder / "acknowledged").read_text().splitlines():
+        run_id, attempt, number = line.split()
+        acknowledged[run_id, int(attempt)].add(int(number))
+    for (run_id, attempt), numbers in acknowledged.items():
+        stored = [row.data["number"] for row in lab.store.history(run_id, attempt=attempt)]
+        assert stored == sorted(set(stored)), f"{run_id} attempt {attempt} has rows twice or out of order"
+        assert numbers <= set(stored), f"{run_id} attempt {attempt} has lost {numbers - set(stored)}"
+
+
+def test_agents_killed_at_200_random_points(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = Random(1)
+    size = 120
+    sweep = start_sweep(lab, monkeypatch, size)
+    options = {"workers": 2, "lease_seconds": 1.0, "flapping": False}
+    killed = 0
+    while killed < KILLS:
+        agent = lab.start_agent(sweep, **options)
+        time.sleep(random.uniform(0.0, 0.9))
+        if agent.poll() is not None:
+            raise AssertionError(f"the sweep ended after {killed} kills: {lab.agent_output()}")
+        orphans = list(living(lab)) if random.random() < 0.5 else []
+        agent.kill()
+        for pid in orphans:  # half of the time the machine dies, else only the agent
+            os.killpg(pid, signal.SIGKILL)
+        agent.wait(20)
+        killed += 1
+    assert lab.agent(sweep, **options).exit_code == 0
+    check(lab, sweep, size)
+
+
+def test_programs_killed_at_200_random_points(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = Random(2)
+    size = 60
+    sweep = start_sweep(lab, monkeypatch, size)
+    agent = lab.start_agent(sweep, workers=2, flapping=False)
+    killed: set[tuple[int, str]] = set()
+    while len(killed) < KILLS and agent.poll() is None:
+        time.sleep(random.uniform(0.0, 0.3))
+        for pid in living(lab):
+            if random.random() < 0.5 and (identity := process_identity(pid)):
+                os.killpg(pid, signal.SIGKILL)
+                killed.add((pid, identity))
+                break
+    assert len(killed) == KILLS, "the sweep ended too early"
+    assert agent.wait(300) == 0, lab.agent_output()
+    check(lab, sweep, size)
+
+
+def test_agents_told_to_leave_at_20_random_points(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = Random(3)
+    size = 40
+    sweep = start_sweep(lab, monkeypatch, size)
+    for _ in range(20):
+        agent = lab.start_agent(sweep, workers=2)
+        lab.wait(lambda agent=agent: str(agent.pid) in joined(lab, sweep))
+        time.sleep(random.uniform(0.0, 0.6))
+        agent.send_signal(signal.SIGTERM)
+        assert agent.wait(60) == 143, lab.agent_output()
+        assert not list(living(lab))
+        states = Counter(lab.states(sweep))
+        assert set(states) <= {RunState.PREEMPTED, RunState.FINISHED, RunState.PENDING}
+    assert lab.agent(sweep).exit_code == 0
+    assert all(run.failures == run.crashes == 0 for run in lab.runs(sweep))
+    check(lab, sweep, size)
+
+
+def joined(lab: Lab, sweep: Sweep) -> set[str]:
+    return {str(agent.pid) for agent in lab.store.list_agents(sweep.id)}
+
+
+def test_a_sweep_of_killed_agents_has_no_file_left_open(lab: Lab) -> None:
+    sweep = lab.shell_sweep("exec sleep 60")
+    agent = lab.start_agent(sweep, lease_seconds=0.5)
+    lab.wait(lambda: list(living(lab)))
+    (orphan,) = living(lab)
+    assert all("besom.db" not in str(link.readlink()) for link in Path(f"/proc/{orphan}/fd").iterdir())
+    agent.kill()
+    agent.wait(20)
+    os.killpg(orphan, signal.SIGKILL)

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import pytest
+
+from besom.launch import AgentJob, Launched, Launcher
+from besom.launch.local import LocalLauncher
+from besom.records import RunState
+from besom.testing.agents import Lab
+from besom.testing.launchers import LauncherContract
+
+
+class TestLocalLauncher(LauncherContract):
+    @pytest.fixture
+    def launcher(self) -> Launcher:
+        return LocalLauncher()
+
+
+def test_a_preview_is_the_command_line_of_each_agent() -> None:
+    job = AgentJob("abc", "sqlite:////data/my sweeps.db", ("--count", "3"))
+    line = f"{sys.executable} -m besom --store 'sqlite:////data/my sweeps.db' agent abc --count 3"
+    assert LocalLauncher().preview(job, 2) == f"{line}\n{line}"
+
+
+@pytest.mark.slow
+def test_an_agent_outlives_what_started_it_and_writes_to_a_log(lab: Lab) -> None:
+    sweep = lab.shell_sweep("echo hello")
+    (agent,) = LocalLauncher().launch(AgentJob(sweep.id, lab.store.url), 1)
+    lab.wait(lambda: lab.states(sweep) == [RunState.FINISHED])
+    (log,) = (lab.folder / ".besom" / "agents").iterdir()
+    assert str(log) in agent.description
+    pid = int(agent.job_id.partition("-")[0])
+    os.waitpid(pid, 0)
+    assert sweep.id in log.read_text()
+
+
+def test_a_process_that_only_has_the_pid_of_an_agent_is_left_alone() -> None:
+    received: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    try:
+        LocalLauncher().cancel([Launched(f"{os.getpid()}-1", "another process")])
+        LocalLauncher().cancel([Launched("999999999-1", "no process at all")])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert received == []
