@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from besom.cli.lookup import find_sweep_or_newest
+from besom.cli.lookup import complete_sweeps, find_sweep_or_newest
 from besom.cli.output import flat, json_option, number, print_fields, print_json, scalar, shell_words
 from besom.cli.rows import run_json
 from besom.cli.session import Session, pass_session
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("sweep", required=False)
+@click.argument("sweep", required=False, shell_complete=complete_sweeps)
 @json_option
 @pass_session
 def best(session: Session, sweep: str | None, *, as_json: bool) -> None:
@@ -67,7 +67,7 @@ def print_best(sweep: Sweep, run: Run, command: list[str] | None) -> None:
     metric = sweep.metric.name if sweep.metric else "value"
     print_fields(
         {
-            "best run": f"{run.id}  {run.name} (number {run.number}, {run.state.value})",
+            "best run": f"{run.id}  {run.name}, {run.state.value}",
             metric: number(run.value),
             "parameters": "\n".join(f"{name} = {scalar(value)}" for name, value in flat(run.params)),
             **({"repeat it": _repeat(sweep, command)} if command else {}),

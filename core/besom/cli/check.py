@@ -54,7 +54,12 @@ def check(file: Path, *, as_json: bool) -> None:
 
 def _print_space(config: SweepConfig) -> None:
     rows = config.space.describe()
-    columns = [Column("parameter"), Column("values", flexible=True), Column("count", right=True), Column("when")]
+    columns = [
+        Column("parameter"),
+        Column("values", flexible=True),
+        Column("count", right=True),
+        Column("when"),
+    ]
     cells = [[row.name, row.domain, "-" if row.size is None else f"{row.size:,}", row.when] for row in rows]
     shown = len(columns) if any(row.when for row in rows) else len(columns) - 1
     print_table(columns[:shown], [row[:shown] for row in cells])

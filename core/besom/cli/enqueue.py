@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import click
 
-from besom.cli.lookup import find_sweep
+from besom.cli.lookup import complete_sweeps, find_sweep
 from besom.cli.output import assignments, say
 from besom.cli.session import Session, pass_session
 from besom.errors import UsageError
 
 
 @click.command()
-@click.argument("sweep")
+@click.argument("sweep", shell_complete=complete_sweeps)
 @click.argument("values", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--json", "document", metavar="TEXT", help="The parameters as a JSON object instead.")
 @pass_session
@@ -48,16 +48,16 @@ def _from_words(words: Sequence[str]) -> dict[str, Any]:
 
 
 def _typed(text: str) -> Any:
-    from besom.sweepfile import parse_value
+    from besom.sweepfile.yaml12 import parse_value
 
     return parse_value(text)
 
 
 def _from_json(document: str) -> Mapping[str, Any]:
     try:
-        params = json.loads(document)
+        params: Any = json.loads(document)
     except json.JSONDecodeError as error:
         raise UsageError(f"--json is no JSON: {error}") from error
-    if not isinstance(params, dict):
+    if not isinstance(params, Mapping):
         raise UsageError(f'--json must be an object like {{"lr": 0.1}}, not {document}')
-    return params
+    return cast("Mapping[str, Any]", params)

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import click
 
-from besom.cli.lookup import find_sweep
+from besom.cli.lookup import complete_sweeps, find_sweep
 from besom.cli.output import flat, say
 from besom.cli.rows import run_json
 from besom.cli.session import Session, pass_session
@@ -33,7 +33,7 @@ OWN = (
 
 
 @click.command()
-@click.argument("sweep")
+@click.argument("sweep", shell_complete=complete_sweeps)
 @click.option(
     "--format",
     "form",

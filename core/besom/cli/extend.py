@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from besom.cli.lookup import find_sweep
+from besom.cli.lookup import complete_sweeps, find_sweep
 from besom.cli.output import say
 from besom.cli.rows import done_of
 from besom.cli.session import Session, pass_session
 
 
 @click.command()
-@click.argument("sweep")
+@click.argument("sweep", shell_complete=complete_sweeps)
 @click.argument("file", type=click.Path(path_type=Path))
 @pass_session
 def extend(session: Session, sweep: str, file: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from besom.cli.lookup import find_sweep
+from besom.cli.lookup import complete_sweeps, find_sweep
 from besom.cli.output import say
 from besom.cli.session import Session, pass_session
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name")
-@click.argument("sweep")
+@click.argument("sweep", shell_complete=complete_sweeps)
 @click.argument("arguments", nargs=-1, metavar="[-- AGENT OPTIONS]")
 @click.option(
     "--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="How many agents to start."

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from besom.cli.output import assignments, duration, number, rich_table
-from besom.cli.rows import done_of, run_columns, run_json, run_words
+from besom.cli.rows import constants_of, done_of, run_columns, run_json, run_words
 from besom.records import ENDED, Progress, Run, RunState, Sweep, SweepState
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Snapshot:
     latest: tuple[Run, ...]  # ended, newest first
     bests: tuple[float, ...]  # the best value so far after each ended run that had one
     seconds_left: float | None
+    constants: frozenset[str]  # parameters that are the same in all runs
 
     @property
     def over(self) -> bool:
@@ -47,8 +48,9 @@ class Watcher:
 
     store: Store
     sweep_id: str
-    expected: int | None = None  # in place of Est. Runs
+    limit: int | None = None  # no more runs than this, though the sweep has more
     _seen: int = 0
+    _constants: tuple[int, frozenset[str]] | None = None  # and the version of the sweep they are of
     _latest: deque[Run] = field(default_factory=lambda: deque[Run](maxlen=REMEMBERED))
     _bests: list[float] = field(default_factory=list[float])
 
@@ -58,7 +60,8 @@ class Watcher:
         progress = self.store.progress(self.sweep_id)
         running = tuple(self.store.list_runs(self.sweep_id, states={RunState.RUNNING}))
         self._read_on(sweep)
-        expected = progress.expected if self.expected is None else self.expected
+        limits = [limit for limit in (progress.expected, self.limit) if limit is not None]
+        expected = min(limits, default=None)
         return Snapshot(
             sweep=sweep,
             progress=progress,
@@ -68,7 +71,13 @@ class Watcher:
             latest=tuple(reversed(self._latest)),
             bests=tuple(self._bests),
             seconds_left=self._seconds_left(progress, expected, running),
+            constants=self._constants_of(sweep),
         )
+
+    def _constants_of(self, sweep: Sweep) -> frozenset[str]:
+        if self._constants is None or self._constants[0] != sweep.version:
+            self._constants = sweep.version, constants_of(sweep)
+        return self._constants[1]
 
     def _read_on(self, sweep: Sweep) -> None:
         ended = self.store.list_runs(self.sweep_id, states=ENDED, changed_after=self._seen, limit=PAGE)
@@ -118,7 +127,10 @@ def draw(snapshot: Snapshot, *, rows: int, note: str = "") -> RenderableType:
     runs = [*snapshot.running, *snapshot.latest][:rows]
     if runs:
         metric = snapshot.sweep.metric.name if snapshot.sweep.metric else None
-        parts += [Text(""), rich_table(run_columns(metric), [run_words(run) for run in runs])]
+        parts += [
+            Text(""),
+            rich_table(run_columns(metric), [run_words(run, hidden=snapshot.constants) for run in runs]),
+        ]
     if note:
         parts += [Text(""), Text(note, style="yellow", no_wrap=True, overflow="ellipsis")]
     return Group(*parts)
@@ -178,7 +190,7 @@ def _best(snapshot: Snapshot) -> RenderableType:
         return text.append(f"best {metric.name}: none yet")
     text.append(f"best {metric.name} ").append(number(best.value), "bold green")
     text.append(f"  run {best.number}  ").append(sparkline(snapshot.bests, 24), "green")
-    return text.append(f"  {assignments(best.params)}")
+    return text.append(f"  {assignments(best.params, hidden=snapshot.constants)}")
 
 
 def snapshot_line(snapshot: Snapshot) -> str:

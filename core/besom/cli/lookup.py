@@ -6,10 +6,14 @@ import difflib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from besom.cli.session import Session
 from besom.errors import NotFoundError, UsageError
 from besom.records import Run, Sweep
 
 if TYPE_CHECKING:
+    import click
+    from click.shell_completion import CompletionItem
+
     from besom.store.base import Store
 
 SHORTEST_PREFIX = 3
@@ -53,6 +57,22 @@ def find_any(store: Store, word: str) -> Sweep | Run:
         return find_run(store, word)
     except NotFoundError as error:
         raise NotFoundError(str(error).replace("no run", "no sweep and no run", 1)) from error
+
+
+def complete_sweeps(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Give the ids that a shell may complete, with the sweeps' names."""
+    from click.shell_completion import CompletionItem
+
+    del param
+    session = ctx.ensure_object(Session)
+    if session.nothing_yet():
+        return []
+    with session.open() as store:
+        return [
+            CompletionItem(sweep.id, help=f"{sweep.name}, {sweep.state.value}")
+            for sweep in store.list_sweeps()
+            if sweep.id.startswith(incomplete)
+        ]
 
 
 def _run_ids(store: Store) -> Iterable[str]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import click
 
-from besom.cli.lookup import find_sweep
+from besom.cli.lookup import complete_sweeps, find_sweep
 from besom.cli.output import json_option, print_json, print_table, say
-from besom.cli.rows import SWEEP_COLUMNS, run_columns, run_json, runs_words, sweep_json, sweep_words
+from besom.cli.rows import SWEEP_COLUMNS, print_runs, run_json, sweep_json, sweep_words
 from besom.cli.session import Session, pass_session
 from besom.records import RunState
 
 
 @click.command()
-@click.argument("sweep", required=False)
+@click.argument("sweep", required=False, shell_complete=complete_sweeps)
 @click.option("--project", help="Only the sweeps of this project.")
 @click.option(
     "--state",
@@ -68,6 +68,6 @@ def _list_runs(
         if as_json:
             print_json([run_json(run) for run in runs])
         elif runs:
-            print_table(run_columns(sweep.metric.name if sweep.metric else None), runs_words(runs))
+            print_runs(sweep, runs)
         else:
             say(f"sweep {sweep.id} has no such runs yet")

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -142,9 +142,10 @@ def scalar(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def assignments(params: Mapping[str, Any]) -> str:
-    """Give parameters as `lr=0.1 opt=adam`, nested ones dotted."""
-    return " ".join(f"{name}={scalar(value)}" for name, value in flat(params))
+def assignments(params: Mapping[str, Any], *, hidden: Container[str] = ()) -> str:
+    """Give parameters as `lr=0.1 model.depth=3`, without those whose dotted names are hidden."""
+    shown = [(name, value) for name, value in flat(params) if name not in hidden]
+    return " ".join(f"{name}={scalar(value)}" for name, value in shown)
 
 
 def flat(params: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

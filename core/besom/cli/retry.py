@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from besom.cli.lookup import find_run, find_sweep
+from besom.cli.lookup import complete_sweeps, find_run, find_sweep
 from besom.cli.output import say
 from besom.cli.session import Session, pass_session
 from besom.records import RunState
@@ -13,7 +13,7 @@ DEFAULT_STATES = (RunState.FAILED, RunState.CRASHED)
 
 
 @click.command()
-@click.argument("sweep")
+@click.argument("sweep", shell_complete=complete_sweeps)
 @click.argument("runs", nargs=-1)
 @click.option(
     "--state",

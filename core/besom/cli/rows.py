@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from besom.cli.output import Column, age, assignments, duration, number
+from besom.cli.output import Column, age, assignments, duration, number, print_table
 from besom.records import ENDED, Progress, Run, Sweep
 
 if TYPE_CHECKING:
@@ -78,21 +78,32 @@ def run_columns(metric: str | None) -> Sequence[Column]:
     )
 
 
-def run_words(run: Run) -> Sequence[str]:
-    """Give the cells of a run under `run_columns`."""
+def constants_of(sweep: Sweep) -> frozenset[str]:
+    """Give the dotted names of parameters that have one value in every run: a table need not repeat them."""
+    from besom.sweep import sweep_config
+
+    parameters = sweep_config(sweep).space.parameters
+    fixed = {name for name, item in parameters.items() if item.distribution.size == 1 and not item.conditions}
+    return frozenset() if len(fixed) == len(parameters) else frozenset(fixed)
+
+
+def run_words(run: Run, *, hidden: Container[str] = ()) -> Sequence[str]:
+    """Give the cells of a run under `run_columns`, without parameters that are hidden."""
     return (
         str(run.number),
         run.id,
         run.state.value,
         number(run.value),
         duration(seconds_of(run)),
-        assignments(run.params),
+        assignments(run.params, hidden=hidden),
     )
 
 
-def runs_words(runs: Iterable[Run]) -> list[Sequence[str]]:
-    """Give the cells of several runs."""
-    return [run_words(run) for run in runs]
+def print_runs(sweep: Sweep, runs: Iterable[Run]) -> None:
+    """Print a table of a sweep's runs."""
+    hidden = constants_of(sweep)
+    columns = run_columns(sweep.metric.name if sweep.metric else None)
+    print_table(columns, [run_words(run, hidden=hidden) for run in runs])
 
 
 def seconds_of(run: Run) -> float | None:

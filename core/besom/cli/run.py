@@ -41,7 +41,7 @@ def run(session: Session, /, file: Path, count: int | None, *, new: bool, **chos
         sweep = _create(store, config) if sweep is None else _continue(store, sweep)
         left = None if count is None else count - store.progress(sweep.id).count(*ENDED)
         if sweep.state in UNFINISHED and (left is None or left > 0):
-            result = _work(store, sweep, to_agent_options(left, **chosen), expected=count)
+            result = _work(store, sweep, to_agent_options(left, **chosen), limit=count)
             exit_code = result.exit_code
             if exit_code:
                 say(f"left early: {result.reason}")
@@ -82,7 +82,7 @@ def _continue(store: Store, sweep: Sweep) -> Sweep:
     return resume_sweep(store, sweep.id) if sweep.state is SweepState.PAUSED else sweep
 
 
-def _work(store: Store, sweep: Sweep, options: AgentOptions, *, expected: int | None) -> AgentResult:
+def _work(store: Store, sweep: Sweep, options: AgentOptions, *, limit: int | None) -> AgentResult:
     """Be an agent of the sweep, in this thread, and show how it goes."""
     from besom.agent import run_agent
     from besom.cli.live import Watcher
@@ -91,7 +91,7 @@ def _work(store: Store, sweep: Sweep, options: AgentOptions, *, expected: int | 
 
     eyes = open_store(store.url)  # of its own, so that looking never holds up the work
     try:
-        with agent_talk(Watcher(eyes, sweep.id, expected=expected), sweep.metric) as tell:
+        with agent_talk(Watcher(eyes, sweep.id, limit=limit), sweep) as tell:
             return run_agent(store, sweep.id, options, on_event=tell)
     finally:
         eyes.close()
@@ -109,5 +109,5 @@ def _conclude(store: Store, sweep: Sweep, file: Path) -> None:
     if failed := progress.count(RunState.FAILED, RunState.CRASHED):
         say(f"{failed} runs failed; run them again: besom retry {sweep.id} && besom agent {sweep.id}")
     if sweep.state in UNFINISHED:
-        say(f"go on:     besom run {file}")
-    say(f"all runs:  besom ls {sweep.id}")
+        say(f"go on: besom run {file}")
+    say(f"all runs: besom ls {sweep.id}")

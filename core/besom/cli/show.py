@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from besom.cli.lookup import find_any
+from besom.cli.lookup import complete_sweeps, find_any
 from besom.cli.output import (
     Column,
     age,
@@ -21,7 +21,7 @@ from besom.cli.output import (
     print_table,
     scalar,
 )
-from besom.cli.rows import done_of, run_columns, run_json, runs_words, seconds_of, sweep_json
+from besom.cli.rows import done_of, print_runs, run_json, seconds_of, sweep_json
 from besom.cli.session import Session, pass_session
 from besom.records import Agent, Attempt, Progress, Run, RunState, Sweep
 
@@ -32,7 +32,7 @@ RUNS_SHOWN = 20
 
 
 @click.command()
-@click.argument("id")
+@click.argument("id", shell_complete=complete_sweeps)
 @json_option
 @pass_session
 def show(session: Session, id: str, *, as_json: bool) -> None:  # noqa: A002 - the word users see
@@ -73,7 +73,7 @@ def _show_sweep(store: Store, sweep: Sweep, *, as_json: bool) -> None:
     )
     if runs := store.list_runs(sweep.id, limit=RUNS_SHOWN):
         click.echo()
-        print_table(run_columns(sweep.metric.name if sweep.metric else None), runs_words(runs))
+        print_runs(sweep, runs)
         if (hidden := progress.count() - len(runs)) > 0:
             click.echo(f"and {hidden} more: besom ls {sweep.id}")
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from besom.cli.lookup import find_any, find_sweep
+from besom.cli.lookup import complete_sweeps, find_any, find_sweep
 from besom.cli.output import say
 from besom.cli.session import Session, pass_session
 from besom.records import RunState, Sweep
 
 
 @click.command()
-@click.argument("sweep")
+@click.argument("sweep", shell_complete=complete_sweeps)
 @pass_session
 def pause(session: Session, sweep: str) -> None:
     """Hand out no new runs of SWEEP; running ones go on, agents wait."""
@@ -23,7 +23,7 @@ def pause(session: Session, sweep: str) -> None:
 
 
 @click.command()
-@click.argument("sweep")
+@click.argument("sweep", shell_complete=complete_sweeps)
 @pass_session
 def resume(session: Session, sweep: str) -> None:
     """Hand out runs of SWEEP again; agents that waited go on by themselves."""
@@ -35,7 +35,7 @@ def resume(session: Session, sweep: str) -> None:
 
 
 @click.command()
-@click.argument("id")
+@click.argument("id", shell_complete=complete_sweeps)
 @click.option("--reason", default="stopped by hand", show_default=True, help="What to note beside a run.")
 @pass_session
 def stop(session: Session, id: str, reason: str) -> None:  # noqa: A002 - the word users see
@@ -54,7 +54,7 @@ def stop(session: Session, id: str, reason: str) -> None:  # noqa: A002 - the wo
 
 
 @click.command()
-@click.argument("sweep")
+@click.argument("sweep", shell_complete=complete_sweeps)
 @pass_session
 def cancel(session: Session, sweep: str) -> None:
     """Kill the running runs of SWEEP and hand out no more."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Container, Generator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from besom.cli.live import Watcher, draw, rows_that_fit
 from besom.cli.output import assignments, console, duration, is_terminal, number, say
-from besom.cli.rows import seconds_of
+from besom.cli.rows import constants_of, seconds_of
 from besom.errors import StoreError
-from besom.records import Metric, Run, RunState
+from besom.records import Metric, Run, RunState, Sweep
 
 if TYPE_CHECKING:
     from besom.agent import AgentEvent
@@ -21,11 +21,11 @@ REFRESH_SECONDS = 0.25
 NOTED = frozenset({"stopping", "lost", "waiting", "paused", "store", "leaving"})
 
 
-def event_line(event: AgentEvent, metric: Metric | None) -> str:
+def event_line(event: AgentEvent, metric: Metric | None, hidden: Container[str] = ()) -> str:
     """Give an event as one line."""
     run = f"run {event.run.number} ({event.run.id})" if event.run else ""
     if event.kind == "started" and event.run:
-        return f"{run} started: {assignments(event.run.params)}"
+        return f"{run} started: {assignments(event.run.params, hidden=hidden)}"
     if event.kind == "ended" and event.run:
         return f"{run} {_ending(event, event.run, metric)}"
     lines = {
@@ -33,7 +33,7 @@ def event_line(event: AgentEvent, metric: Metric | None) -> str:
         "output": f"{run} | {event.detail}",
         "stopping": f"{run} is told to end: {event.detail}",
         "lost": f"{run} belongs to another agent now",
-        "waiting": "nothing to take now; waiting for runs of others",
+        "waiting": "nothing to take now; waiting for the runs that are left",
         "paused": "the sweep is paused; waiting",
         "store": f"the store fails: {event.detail}",
         "leaving": f"no more runs are taken: {event.detail}",
@@ -55,16 +55,16 @@ def _ending(event: AgentEvent, run: Run, metric: Metric | None) -> str:
 
 
 @contextmanager
-def event_lines(metric: Metric | None) -> Generator[Callable[[AgentEvent], None]]:
+def event_lines(sweep: Sweep) -> Generator[Callable[[AgentEvent], None]]:
     """Give what prints events on stderr; when its reader has left, the agent goes on in silence."""
-    silent = False
+    silent, hidden = False, constants_of(sweep)
 
     def tell(event: AgentEvent) -> None:
         nonlocal silent
         if silent:
             return
         try:
-            say(event_line(event, metric))
+            say(event_line(event, sweep.metric, hidden))
         except OSError:
             silent = True
 
@@ -72,7 +72,7 @@ def event_lines(metric: Metric | None) -> Generator[Callable[[AgentEvent], None]
 
 
 @contextmanager
-def live_view(watcher: Watcher, metric: Metric | None) -> Generator[Callable[[AgentEvent], None]]:
+def live_view(watcher: Watcher, sweep: Sweep) -> Generator[Callable[[AgentEvent], None]]:
     """Show the sweep on the terminal while the agent works in this thread; the last picture stays."""
     from rich.live import Live
     from rich.text import Text
@@ -83,8 +83,8 @@ def live_view(watcher: Watcher, metric: Metric | None) -> Generator[Callable[[Ag
     def tell(event: AgentEvent) -> None:
         nonlocal note
         if event.kind == "output":
-            live.console.print(Text(event_line(event, metric)))
-        note = event_line(event, metric) if event.kind in NOTED else note
+            live.console.print(Text(event_line(event, sweep.metric)))
+        note = event_line(event, sweep.metric) if event.kind in NOTED else note
 
     def refresh() -> None:
         while not done.wait(REFRESH_SECONDS):
@@ -103,8 +103,8 @@ def live_view(watcher: Watcher, metric: Metric | None) -> Generator[Callable[[Ag
 
 
 @contextmanager
-def agent_talk(watcher: Watcher, metric: Metric | None) -> Generator[Callable[[AgentEvent], None]]:
+def agent_talk(watcher: Watcher, sweep: Sweep) -> Generator[Callable[[AgentEvent], None]]:
     """Give the live view on a terminal, else lines."""
-    view = live_view(watcher, metric) if is_terminal(sys.stderr) else event_lines(metric)
+    view = live_view(watcher, sweep) if is_terminal(sys.stderr) else event_lines(sweep)
     with view as tell:
         yield tell

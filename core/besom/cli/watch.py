@@ -8,13 +8,13 @@ import time
 import click
 
 from besom.cli.live import Watcher, draw, rows_that_fit, snapshot_json, snapshot_line
-from besom.cli.lookup import find_sweep_or_newest
+from besom.cli.lookup import complete_sweeps, find_sweep_or_newest
 from besom.cli.output import console, is_terminal, json_option, print_json_line
 from besom.cli.session import Session, pass_session
 
 
 @click.command()
-@click.argument("sweep", required=False)
+@click.argument("sweep", required=False, shell_complete=complete_sweeps)
 @click.option(
     "--interval",
     default=0.5,
