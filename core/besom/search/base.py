@@ -21,7 +21,9 @@ class History(Protocol):
 
 
 class Method(Protocol):
-    """Proposes points. A pure function of its sweep's config, the cursor and the history: it keeps nothing that a restart would lose.
+    """Proposes points. A pure function of its sweep's config, the cursor and the history.
+
+    It keeps nothing that a restart would lose.
 
     `lookahead` is how many suggestions may wait in the buffer without getting worse for it: many for grid and
     random, few for methods that learn.
