@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from besom import errors as errors
     from besom.agent import AgentResult
     from besom.api import Api as Api
     from besom.config import Config
@@ -58,6 +59,7 @@ __all__ = [
     "agent",
     "config",
     "define_metric",
+    "errors",
     "finish",
     "init",
     "log",
@@ -219,6 +221,8 @@ class _Doors(ModuleType):
         if name in ("config", "summary"):
             run = _active()
             return _BeforeInit(name) if run is None else getattr(run, name)
+        if name == "errors":
+            return importlib.import_module("besom.errors")
         if name in _LAZY:
             found = getattr(importlib.import_module(_LAZY[name]), name)
             setattr(self, name, found)

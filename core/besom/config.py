@@ -17,12 +17,11 @@ import dataclasses
 import logging
 import math
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from besom.errors import ConfigError, UsageError
+from besom.errors import ConfigError, Problem, SweepFileError, UsageError
 from besom.jsonable import is_dict, is_list, is_mapping, jsonable
 
 logger = logging.getLogger(__name__)
@@ -314,39 +313,30 @@ def mapping_of(values: Any) -> Mapping[str, Any]:
 
 
 def read_defaults(path: str | os.PathLike[str] = DEFAULTS_FILE) -> dict[str, Any]:
-    """Read a file of defaults, `name: {value: ..., desc: ...}` or `name: value`; {} if there is no file."""
+    """Read a file of defaults, `name: {value: ..., desc: ...}` or `name: value`; {} if there is no file.
+
+    A file that is no such mapping is a SweepFileError that names the place.
+    """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        data = Path(path).read_bytes()
     except FileNotFoundError:
         return {}
-    try:
-        items = _load_yaml(text)
-    except ValueError as error:
-        raise ConfigError(f"{path} is no YAML: {error}") from error
+    from besom.sweepfile.tree import Problems
+    from besom.sweepfile.yaml12 import read_text, read_tree
+
+    problems = Problems(str(path))
+    items: Any = read_tree(read_text(data, problems), problems).plain()
+    if problems.found:
+        raise SweepFileError(problems.found)
+    if items is None:
+        return {}
     if not is_dict(items):
-        raise ConfigError(f"{path}: expected a mapping of config items to their values")
+        raise SweepFileError([Problem("expected a mapping of config items to their values", str(path))])
     return {
-        str(name): item["value"] if is_dict(item) and "value" in item else item
+        name: item["value"] if is_dict(item) and "value" in item else item
         for name, item in items.items()
         if name not in ("wandb_version", "_wandb")
     }
-
-
-def _load_yaml(text: str) -> Any:
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """Reads `1e-5` as a number, as YAML 1.2 does."""
-
-    Loader.add_implicit_resolver(  # pyright: ignore[reportUnknownMemberType]
-        "tag:yaml.org,2002:float",
-        re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-        list("-+0123456789"),
-    )
-    try:
-        return yaml.load(text, Loader) or {}  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
 
 
 def _name(key: Any) -> str:

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from besom.config import Config, read_defaults
-from besom.errors import ConfigError, UsageError
+from besom.errors import ConfigError, SweepFileError, UsageError
+from besom.jsonable import is_dict
 
 
 def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -76,7 +77,7 @@ def test_a_section_with_swept_leaves_is_not_replaced(caplog: pytest.LogCaptureFi
 
 def test_changing_a_value_needs_permission() -> None:
     config = Config({"lr": 0.1, "model": {"depth": 1}})
-    with pytest.raises(ConfigError, match="'lr' is 0.1 and would become 0.2"):
+    with pytest.raises(ConfigError, match=r"'lr' is 0.1 and would become 0.2"):
         config.lr = 0.2
     with pytest.raises(ConfigError, match=r"'model.depth' is 1"):
         config.model.depth = 2
@@ -189,7 +190,8 @@ def test_copies_are_plain_and_detached() -> None:
         copied.update({"lr": 9}, allow_val_change=True)
     assert config.lr == 0.1
     assert type(config.copy()) is dict
-    config |= {"new": 1}
+    merged: Any = config
+    merged |= {"new": 1}
     assert config.new == 1
 
 
@@ -209,11 +211,13 @@ def test_defaults_are_read_from_the_file(tmp_path: Path) -> None:
     )
     assert read_defaults(path) == {"lr": 1e-5, "epochs": 3, "plain": "x", "d": {"a": 1}}
     assert read_defaults(tmp_path / "none.yaml") == {}
+    path.write_text("")
+    assert read_defaults(path) == {}
     path.write_text("a: [")
-    with pytest.raises(ConfigError, match="is no YAML"):
+    with pytest.raises(SweepFileError, match=r"config-defaults.yaml:\d+:\d+: "):
         read_defaults(path)
     path.write_text("- 1")
-    with pytest.raises(ConfigError, match="expected a mapping"):
+    with pytest.raises(SweepFileError, match="expected a mapping"):
         read_defaults(path)
 
 
@@ -229,9 +233,7 @@ mappings = st.dictionaries(names, trees, max_size=4)
 def leaves(values: dict[str, Any], above: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in values.items():
-        found |= (
-            leaves(value, f"{above}{key}.") if isinstance(value, dict) and value else {above + key: value}
-        )
+        found |= leaves(value, f"{above}{key}.") if is_dict(value) and value else {above + key: value}
     return found
 
 

@@ -20,24 +20,25 @@ Python = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.mark.parametrize(
-    ("ending", "state", "code", "error"),
+    ("ending", "expected"),
     [
-        ("pass", RunState.FINISHED, 0, None),
-        ("sys.exit()", RunState.FINISHED, 0, None),
-        ("sys.exit(3)", RunState.FAILED, 3, None),
-        ("sys.exit('no data')", RunState.FAILED, 1, "no data"),
-        ("run.finish(4)", RunState.FAILED, 4, None),
-        ("run.mark_preempting(); sys.exit(1)", RunState.PREEMPTED, 1, None),
-        ("run.mark_preempting()", RunState.FINISHED, 0, None),
-        ("raise ValueError('boom')", RunState.FAILED, 1, "ValueError: boom"),
-        ("raise KeyboardInterrupt", RunState.KILLED, 130, "interrupted"),
-        ("raise besom.RunStopped('enough')", RunState.STOPPED, 0, None),
+        ("pass", (RunState.FINISHED, 0, None)),
+        ("sys.exit()", (RunState.FINISHED, 0, None)),
+        ("sys.exit(3)", (RunState.FAILED, 3, None)),
+        ("sys.exit('no data')", (RunState.FAILED, 1, "no data")),
+        ("run.finish(4)", (RunState.FAILED, 4, None)),
+        ("run.mark_preempting(); sys.exit(1)", (RunState.PREEMPTED, 1, None)),
+        ("run.mark_preempting()", (RunState.FINISHED, 0, None)),
+        ("raise ValueError('boom')", (RunState.FAILED, 1, "ValueError: boom")),
+        ("raise KeyboardInterrupt", (RunState.KILLED, 130, "interrupted")),
+        ("raise besom.RunStopped('enough')", (RunState.STOPPED, 0, None)),
     ],
 )
 @pytest.mark.parametrize("inside", ["run = besom.init()\n{}", "with besom.init() as run:\n    {}"])
 def test_a_run_alone_ends_as_its_process_does(
-    inside: str, ending: str, state: RunState, code: int, error: str | None, store: Store, python: Python
+    inside: str, ending: str, expected: tuple[RunState, int, str | None], store: Store, python: Python
 ) -> None:
+    state, code, error = expected
     done = python("import besom, sys\n" + inside.format(ending))
     (run,) = store.list_runs(None)
     assert (run.state, run.exit_code) == (state, code), done.stderr

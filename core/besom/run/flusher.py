@@ -25,7 +25,7 @@ POLL = 2.0  # seconds between heartbeats of a program that asks should_stop
 
 
 working = threading.Lock()
-"""Held by a flusher that imports or is inside the store: a fork there would leave locks in the child for ever."""
+"""Held by a flusher that imports or is inside the store: a fork there would leave locks in the child."""
 
 
 class Flusher:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import operator
 import os
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -18,10 +16,13 @@ from besom.config import Config
 from besom.errors import RunStopped, StateError, UsageError
 from besom.folders import RunFile, RunFolder
 from besom.journal import Journal
-from besom.jsonable import SCALARS, is_mapping, jsonable
+from besom.jsonable import jsonable
 from besom.records import RunState
+from besom.run.checkpoint import latest_checkpoint, note_checkpoint
 from besom.run.code import copy_code
 from besom.run.flusher import Flusher
+from besom.run.outcome import agent_lives, exit_code_of, last_lines
+from besom.run.row import as_row, as_step
 from besom.run.summary import Summary
 from besom.summarize import Summarizer
 
@@ -29,7 +30,6 @@ logger = logging.getLogger(__name__)
 
 FINISH_PATIENCE = 60.0  # seconds that finish() waits for a store that does not answer
 LEAVE_PATIENCE = 10.0  # the same where an agent stands by to deliver the rest
-ERROR_LINES = 20
 
 _active: LiveRun | None = None
 
@@ -141,17 +141,7 @@ class LiveRun:
         """
         if not self.resumed or self._folder is None:
             return None
-        try:
-            noted = Path(self._checkpoint_note.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            noted = None
-        if noted is not None and noted.exists():
-            return noted
-        folder = self._folder.checkpoints
-        saved = (
-            [path for path in folder.glob("*") if not path.name.startswith(".")] if folder.is_dir() else []
-        )
-        return max(saved, key=lambda path: path.stat().st_mtime_ns, default=None)
+        return latest_checkpoint(self._folder)
 
     @property
     def summary(self) -> Summary:
@@ -170,8 +160,8 @@ class LiveRun:
         """
         with self._lock:
             self._check_open("log")
-            row = _row(data)
-            at = self._step if step is None else _whole(step)
+            row = as_row(data)
+            at = self._step if step is None else as_step(step)
             if at < self._floor:
                 self._warn_of_step(at)
                 return
@@ -220,10 +210,8 @@ class LiveRun:
     def save_checkpoint(self, path: str | os.PathLike[str]) -> Path:
         """Note that `path` is a whole checkpoint, the next attempt's `resume_path`; gives it absolute."""
         saved = Path(path).absolute()
-        if self._journal is not None:
-            fresh = self._checkpoint_note.with_suffix(f".{os.getpid()}")
-            fresh.write_text(str(saved), encoding="utf-8")
-            fresh.replace(self._checkpoint_note)
+        if self._journal is not None and self._folder is not None:
+            note_checkpoint(self._folder, saved)
         return saved
 
     def log_code(self, root: str | os.PathLike[str] = ".", **_: Any) -> Path | None:
@@ -357,10 +345,6 @@ class LiveRun:
 
     # ---- inside
 
-    @property
-    def _checkpoint_note(self) -> Path:
-        return self.dir / "checkpoint"
-
     def _record(self, kind: str, body: Mapping[str, Any]) -> Any:
         if self._journal is None:
             return body
@@ -377,7 +361,7 @@ class LiveRun:
     @property
     def judged(self) -> bool:
         """Whether an agent that lives stands by to say how this process ended."""
-        return self._judged and _agent_lives()
+        return self._judged and agent_lives()
 
     @property
     def inherited(self) -> bool:
@@ -420,43 +404,3 @@ class LiveRun:
         self._lock = threading.RLock()
         if self._journal is not None:
             self._journal.reopen()
-
-
-def _row(data: Any) -> Any:
-    if not is_mapping(data):
-        raise UsageError(f'log takes a dict such as {{"loss": 0.1}}, not {type(data).__name__}')
-    # Containers are copied, so that the program may go on changing them.
-    return data if SCALARS.issuperset(map(type, data.values())) else jsonable(data)
-
-
-def _whole(step: Any) -> int:
-    try:
-        return operator.index(step)
-    except TypeError:
-        number = jsonable(step)
-        if isinstance(number, float) and number.is_integer():
-            return int(number)
-        raise UsageError(f"log(step={step!r}): a step is a whole number") from None
-
-
-def _agent_lives() -> bool:
-    try:
-        os.kill(int(os.environ["BESOM_AGENT_PID"]), 0)
-    except (KeyError, ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def exit_code_of(exception: SystemExit) -> tuple[int, str | None]:
-    """Give the process's exit code and message for a SystemExit."""
-    if exception.code is None or isinstance(exception.code, int):
-        return int(exception.code or 0), None
-    return 1, str(exception.code)
-
-
-def last_lines(exception: BaseException) -> str:
-    """Give the end of a traceback, where the cause stands."""
-    lines = "".join(traceback.format_exception(exception)).rstrip().splitlines()
-    return "\n".join(lines[-ERROR_LINES:])

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import besom
+from besom.errors import UsageError
+from besom.records import RunState
+from besom.store import Store
+
+Python = Callable[..., subprocess.CompletedProcess[str]]
+
+SWEEP = {"method": "grid", "parameters": {"lr": {"values": [1, 2]}}, "metric": {"name": "loss"}}
+
+
+def test_all_names_what_the_package_offers() -> None:
+    for name in besom.__all__:
+        getattr(besom, name)
+    assert set(besom.__all__) <= set(dir(besom))
+    assert besom.errors.UsageError is UsageError is besom.UsageError
+    with pytest.raises(AttributeError, match="'bogus'"):
+        _ = besom.bogus  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import besom; import besom.sweep, besom.agent, besom.run, besom.config",
+        "import besom.run.live; import besom.config; import besom.agent; import besom.sweep; import besom",
+        "from besom.agent import run_agent; from besom.sweep import create_sweep; import besom; besom.sweep",
+        "import besom; besom.sweep; besom.agent; import besom.agent.loop",
+        "from importlib import import_module as i; [i('besom.' + n) for n in ('sweep', 'agent', 'run')]; import besom",
+    ],
+)
+def test_doors_win_over_modules_of_the_same_name_in_any_order(imports: str, python: Python) -> None:
+    done = python(
+        f"""
+        {imports}
+        import sys, types
+        assert besom.run is None
+        assert isinstance(besom.sweep, types.FunctionType)
+        assert isinstance(besom.agent, types.FunctionType)
+        from besom import sweep, agent, init
+        assert sweep is besom.sweep and agent is besom.agent
+        from besom.agent import run_agent
+        from besom.sweep import create_sweep
+        from besom.config import Config
+        from besom.run import LiveRun
+        run = init(config={{"lr": 1}})
+        assert besom.run is run and isinstance(run, LiveRun)
+        assert besom.config is run.config and isinstance(besom.config, Config)
+        import besom.api
+        sweep_id = besom.sweep({SWEEP!r})
+        assert besom.Api().sweep(sweep_id).expected_run_count == 2
+        """
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_doors_serve_the_run_of_this_process(store: Store) -> None:
+    config, summary = besom.config, besom.summary
+    run = besom.init(config={"lr": 0.1})
+    besom.define_metric("loss", summary="min")
+    besom.log({"loss": 2})
+    besom.log({"loss": 3}, step=5)
+    besom.summary["best"] = 1
+    besom.config.update({"batch": 2})
+    besom.mark_preempting()
+    assert besom.log_code() == run.dir / "code"
+    assert (config.lr, config["batch"], len(config), list(config)) == (0.1, 2, 2, ["lr", "batch"])
+    assert "lr" in config
+    config["epochs"] = 1
+    config.seed = 2
+    assert repr(config) == repr(run.config)
+    assert summary.best == 1
+    besom.finish()
+    besom.finish()
+    stored = store.get_run(run.id)
+    assert stored.state is RunState.FINISHED
+    assert stored.summary == {"loss": {"min": 2}, "best": 1}
+    assert stored.config == {"lr": 0.1, "batch": 2, "epochs": 1, "seed": 2}
+
+
+def test_before_init_the_doors_say_what_to_do() -> None:
+    assert besom.run is None
+    assert "before besom.init()" in repr(besom.config)
+    tries: list[Callable[[], Any]] = [
+        lambda: besom.config.lr,
+        lambda: besom.config["lr"],
+        lambda: besom.config.update({"a": 1}),
+        lambda: besom.summary["x"],
+        lambda: setattr(besom.config, "lr", 1),
+        lambda: besom.log({"loss": 1}),
+        lambda: besom.define_metric("loss"),
+        besom.mark_preempting,
+        besom.log_code,
+    ]
+    for attempt in tries:
+        with pytest.raises(UsageError, match=r"call besom.init\(\) first"):
+            attempt()
+    assert not hasattr(besom.config, "__deepcopy__")
+
+
+def test_a_sweep_is_made_and_run_from_python(store: Store) -> None:
+    sweep_id = besom.sweep(SWEEP, project="proj", entity="team")
+    seen: list[Any] = []
+
+    def train() -> None:
+        run = besom.init(config={"lr": 0, "batch": 4})
+        seen.append(dict(besom.config))
+        run.log({"loss": 1 / besom.config.lr})
+
+    besom.agent(sweep_id, train, count=1)
+    assert seen == [{"lr": 1, "batch": 4}]
+    besom.agent(f"team/proj/{sweep_id}", function=train)
+    assert [config["lr"] for config in seen] == [1, 2]
+    runs = store.list_runs(sweep_id)
+    assert [(run.state, run.value) for run in runs] == [(RunState.FINISHED, 1.0), (RunState.FINISHED, 0.5)]
+    assert besom.run is None
+    assert store.get_sweep(sweep_id).project == "proj"
+
+
+def test_a_sweep_may_be_a_function_or_a_file(store: Store, home: Any) -> None:
+    assert store.get_sweep(besom.sweep(lambda: SWEEP)).method == "grid"
+    (home / "sweep.yaml").write_text("method: random\nparameters: {lr: {min: 0.0, max: 1.0}}\n")
+    assert store.get_sweep(besom.sweep("sweep.yaml")).method == "random"
+
+
+def test_an_agent_without_a_function_starts_the_program(store: Store, home: Any) -> None:
+    (home / "train.py").write_text(
+        "import besom\nwith besom.init() as run: run.log({'loss': run.config.lr})\n"
+    )
+    sweep_id = besom.sweep({**SWEEP, "program": "train.py"})
+    result = besom.agent(sweep_id)
+    assert result.exit_code == 0
+    assert [run.value for run in store.list_runs(sweep_id)] == [1.0, 2.0]
+
+
+def test_importing_besom_loads_only_the_standard_library(python: Python) -> None:
+    done = python(
+        """
+        import sys
+        before = set(sys.modules)
+        import besom
+        new = {name.partition(".")[0] for name in set(sys.modules) - before}
+        assert new - set(sys.stdlib_module_names) == {"besom"}, new
+        assert [name for name in sys.modules if name.startswith("besom")] == ["besom"]
+        """
+    )
+    assert done.returncode == 0, done.stderr
