@@ -1,7 +1,7 @@
 """The SQLite backend: many processes of one machine share one file.
 
-Reads go straight to the file. Writers queue up for a lock file first, because SQLite's own waiting starves some of
-them; inside the queue every call is one transaction.
+Reads go straight to the file. Writers queue up for a lock file first, because SQLite's own waiting starves
+some of them; inside the queue every call is one transaction.
 """
 
 from __future__ import annotations

@@ -9,14 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def since_boot() -> float:
     """Give the seconds since this machine started, those it slept included where the system counts them."""
-    if sys.platform == "linux":
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
+    return time.clock_gettime(CLOCK)
 
 
 def boot_id() -> str:
@@ -36,8 +35,8 @@ def boot_id() -> str:
 class Clock:
     """What the store reads time from; tests bring their own.
 
-    `wall` may jump and is only shown to people. `lease` never jumps, starts anew at each boot and is the same for
-    every process of the machine; `boot` tells one start of the machine from another.
+    `wall` may jump and is only shown to people. `lease` never jumps, starts anew at each boot and is the same
+    for every process of the machine; `boot` tells one start of the machine from another.
     """
 
     wall: Callable[[], float] = time.time

@@ -15,13 +15,15 @@ from besom.errors import StoreError, StoreVersionError
 from besom.store.sqlite.clock import Clock
 from besom.store.sqlite.failure import explain
 from besom.store.sqlite.place import Place
-from besom.store.sqlite.queries import SQL, migrations, read_sql, statements
+from besom.store.sqlite.queries import MIGRATIONS, SQL, migrations, read_sql, statements
 
-VERSION = 1
-"""Of the schema; the number of migrations."""
+VERSION = len(MIGRATIONS)
+"""Of the schema."""
 
 APPLICATION_ID = 0x6265736D  # "besm": tells our files from other programs'
 BUSY_SECONDS = 30.0
+PAGE_BYTES = 2048  # a report rewrites two pages: small ones cost less
+CHECKPOINT_PAGES = 8000  # 16 MB; each checkpoint waits for the disk, so there should be few
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING
 FAULTS = (sqlite3.Error, OverflowError, UnicodeEncodeError, OSError)
 
@@ -110,11 +112,8 @@ class Database:
                 check_same_thread=False,
                 cached_statements=256,
             )
-            sqlite.execute(
-                "PRAGMA synchronous = full"
-                if self.place.synchronous == "full"
-                else "PRAGMA synchronous = normal"
-            )
+            sqlite.execute(f"PRAGMA synchronous = {self.place.synchronous}")
+            sqlite.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         except FAULTS as error:
             raise self.explain(error) from error
         connection = Connection(self, sqlite)
@@ -216,7 +215,8 @@ def _prepare(database: Database) -> None:
     """Switch a new file to WAL and bring the schema to VERSION, with no other writer about."""
     database.take_turn()
     try:
-        # SQLite refuses to change the mode inside a transaction, and without the turn others would meet a lock.
+        # Not in a transaction, where SQLite refuses to; without the turn, others would meet a lock.
+        database.read(f"PRAGMA page_size = {PAGE_BYTES}")
         database.read("PRAGMA journal_mode = wal")
     finally:
         database.end_turn()
@@ -240,5 +240,5 @@ def _expire(database: Database) -> None:
     with database.write() as transaction:
         if transaction.execute(SQL.get_boot).fetchone() != (database.clock.boot,):
             transaction.execute(SQL.expire_leases)
-            transaction.execute(SQL.expire_sweeps)
+            transaction.execute(SQL.expire_tallies)
             transaction.execute(SQL.set_boot, (database.clock.boot,))

@@ -16,39 +16,35 @@ LEAST_SPACE = 1 << 20
 def full(path: Path) -> StoreFullError:
     """Give the error for a disk without room."""
     return StoreFullError(
-        f"{path}: no space left on the disk; nothing was written. Free some space and run the same command again"
+        f"{path}: no space left on the disk; nothing was written. "
+        "Free some space and run the same command again"
     )
+
+
+ADVICE = (
+    ("not a database", "it is no besom store; name another file with BESOM_STORE or --store"),
+    ("malformed", "it is damaged; try `sqlite3 FILE .recover`, or move it away and start a new store"),
+    ("locked", "another program holds it; close what has it open and try again"),
+    ("readonly", "it cannot be written; look at the permissions of the file and of its folder"),
+    ("unable to open", "is it a folder, or one you cannot write to?"),
+)
 
 
 def explain(error: Exception, path: Path) -> Exception:
     """Give the error to raise for what SQLite or the system raised while using the store at `path`."""
     if isinstance(error, OSError):
-        return (
-            full(path)
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}
-            else StoreError(f"{path}: {error.strerror}")
-        )
+        no_room = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        return full(path) if no_room else StoreError(f"{path}: {error.strerror}")
     if isinstance(error, (OverflowError, UnicodeEncodeError)):
         return UsageError(f"{path}: a value cannot be stored: {error}")
-    said = str(error)
     # Subclasses other than OperationalError are faults of ours and pass through as they are.
     if type(error) not in {sqlite3.DatabaseError, sqlite3.OperationalError}:
         return error
+    said = str(error)
     if "disk is full" in said or ("disk I/O error" in said and _without_space(path)):
         return full(path)
-    if "not a database" in said:
-        return StoreError(
-            f"{path} is not a besom store: {said}; name another file with BESOM_STORE or --store"
-        )
-    if "malformed" in said:
-        return StoreError(
-            f"{path} is damaged ({said}); try `sqlite3 {path} .recover`, or move it away and start a new store"
-        )
-    if "locked" in said:
-        return StoreError(
-            f"{path} is locked by another program ({said}); close what holds it open and try again"
-        )
-    return StoreError(f"{path}: {said}")
+    advice = next((advice for sign, advice in ADVICE if sign in said), "")
+    return StoreError(f"{path}: {said}" + (f": {advice}" if advice else ""))
 
 
 def _without_space(path: Path) -> bool:

@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import NamedTuple, TypeVar
 
 from besom.errors import NotFoundError
 from besom.records import Run, Sweep
 from besom.store.sqlite.database import Connection, Database
 from besom.store.sqlite.queries import SQL
 from besom.store.sqlite.rows import Row, new_id, run_of, sweep_of
+
+T = TypeVar("T")
+
+
+class Gate(NamedTuple):
+    """What a claim must know of its sweep."""
+
+    state: str
+    run_cap: int | None
+    started: int  # runs that have been handed out
+    max_attempts: int | None
+    reap_at: float | None  # no lease runs out before
+    metric: str | None
+
+    @property
+    def room(self) -> bool:
+        """Whether `run_cap` leaves room for runs that never started."""
+        return self.run_cap is None or self.started < self.run_cap
 
 
 class Part:
@@ -51,6 +70,12 @@ class Part:
             raise self._no_sweep(sweep_id)
         return sweep_of(row)
 
+    def _gate(self, transaction: Connection, sweep_id: str) -> Gate:
+        row = transaction.execute(SQL.gate, (sweep_id,)).fetchone()
+        if row is None:
+            raise self._no_sweep(sweep_id)
+        return Gate(*row)
+
     def _no_sweep(self, sweep_id: str) -> NotFoundError:
         return NotFoundError(
             f"no sweep is called {sweep_id!r} in {self._database.place.path}; `besom ls` lists them"
@@ -60,11 +85,21 @@ class Part:
         return NotFoundError(f"no run is called {run_id!r} in {self._database.place.path}")
 
 
-def with_new_id(insert: Callable[[str], Any]) -> Any:
+def with_new_id(insert: Callable[[str], T]) -> T:
     """Call `insert` with ids until one is not taken."""
     while True:
-        try:
-            return insert(new_id())
-        except sqlite3.IntegrityError as error:
-            if ".id" not in str(error):
-                raise
+        with suppress(IdTaken):
+            return _insert(insert)
+
+
+def _insert(insert: Callable[[str], T]) -> T:
+    try:
+        return insert(new_id())
+    except sqlite3.IntegrityError as error:
+        if str(error).endswith(".id"):
+            raise IdTaken from error
+        raise
+
+
+class IdTaken(Exception):  # noqa: N818 - never leaves this module
+    """A new id that another row has."""

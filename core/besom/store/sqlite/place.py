@@ -12,12 +12,15 @@ from besom.errors import StorePlaceError, UsageError
 
 Synchronous = Literal["normal", "full"]
 
-NETWORK_FILESYSTEMS = frozenset({
-    "afs", "beegfs", "ceph", "cifs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "panfs", "pvfs2",
-    "smb3", "smbfs", "smb2", "wekafs", "fuse.beegfs", "fuse.ceph", "fuse.cephfs", "fuse.gcsfuse", "fuse.glusterfs", "fuse.goofys",
-    "fuse.juicefs", "fuse.mountpoint-s3", "fuse.rclone", "fuse.s3fs", "fuse.sshfs", "fuse.sssd", "glusterfs",
-})  # fmt: skip
-"""Filesystem types, as Linux names them, on which SQLite's locks or shared memory do not reach other machines."""
+NETWORK_FILESYSTEMS = frozenset(
+    {
+        *("afs", "beegfs", "ceph", "cifs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2"),
+        *("orangefs", "panfs", "pvfs2", "smb2", "smb3", "smbfs", "wekafs"),
+        *("fuse.beegfs", "fuse.ceph", "fuse.cephfs", "fuse.gcsfuse", "fuse.glusterfs", "fuse.goofys"),
+        *("fuse.juicefs", "fuse.mountpoint-s3", "fuse.rclone", "fuse.s3fs", "fuse.sshfs"),
+    }
+)
+"""Filesystem types, as Linux names them, on which SQLite's locks do not reach other machines."""
 
 MOUNTS = Path("/proc/self/mounts")
 
@@ -37,7 +40,7 @@ class Place:
 
 
 def parse_place(url: str) -> Place:
-    """Read `sqlite:///relative.db`, `sqlite:////absolute.db` (both with `?synchronous=full`) or a bare path."""
+    """Read `sqlite:///relative.db` or `sqlite:////absolute.db`, with `?synchronous=full`, or a path."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         return Place(Path(url).expanduser().absolute())

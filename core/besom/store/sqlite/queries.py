@@ -10,11 +10,12 @@ from typing import Any
 
 FOLDER = "besom.store.sqlite"
 NAME = "-- name: "
+MIGRATIONS = ("0001_first",)
 
 
 def read_sql(name: str) -> str:
     """Give the text of `sql/<name>`."""
-    return files(FOLDER).joinpath("sql", name).read_text(encoding="utf-8")
+    return files(FOLDER).joinpath(f"sql/{name}").read_text(encoding="utf-8")
 
 
 def named(text: str) -> dict[str, str]:
@@ -63,6 +64,4 @@ def statements(script: str) -> Iterator[str]:
 
 def migrations() -> tuple[str, ...]:
     """Give the scripts that lead from an empty file to the present schema, oldest first: one per version."""
-    folder = files(FOLDER).joinpath("sql", "migrations")
-    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
-    return tuple(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
+    return tuple(read_sql(f"migrations/{name}.sql") for name in MIGRATIONS)

@@ -10,7 +10,7 @@ from besom.store.base import MAX_CRASHES
 from besom.store.sqlite.database import Connection
 from besom.store.sqlite.part import Part, with_new_id
 from besom.store.sqlite.queries import SQL
-from besom.store.sqlite.rows import Row, dumps, finite, is_kill, plain, run_of
+from besom.store.sqlite.rows import Row, dumps, finite, plain, run_of
 
 LEASE_RAN_OUT = "its lease ran out: nothing was heard of its process"
 
@@ -20,8 +20,8 @@ class Queue(Part):
 
     def offer(self, sweep_id: str, batch: Batch, *, version: int, cursor: int) -> int | None:
         """Move the cursor by compare-and-swap; whoever moves it fills the buffer."""
-        columns = [
-            {"sweep": sweep_id, "key": suggestion.key, "params": dumps(suggestion.params)}
+        columns: list[dict[str, Any]] = [
+            {"sweep": sweep_id, "key": suggestion.key, "params": dumps(suggestion.params), "ordinal": 0}
             for suggestion in batch.suggestions
         ]
         swap = {
@@ -77,9 +77,13 @@ class Queue(Part):
                 )
             transaction.execute(SQL.drop_suggestion, (sweep_id, suggestion.key))
             number = transaction.execute(SQL.next_number, (sweep_id,)).fetchone()[0]
-            columns |= {"number": number, "name": f"run-{number}"}
-            row = with_new_id(lambda new: transaction.execute(SQL.enqueue, {**columns, "id": new}).fetchone())
-            return run_of(row)
+            columns["number"] = number
+
+            def insert(new: str) -> Row:
+                row: Row = transaction.execute(SQL.enqueue, {**columns, "id": new}).fetchone()
+                return row
+
+            return run_of(with_new_id(insert))
 
     def claim(self, sweep_id: str, agent_id: str, *, lease_seconds: float) -> Run | None:
         """Reap if a lease can have run out, then take the head of the queue or of the buffer."""
@@ -92,29 +96,25 @@ class Queue(Part):
         }
         with self._database.write() as transaction:
             gate = self._gate(transaction, sweep_id)
-            state, run_cap, started, max_attempts, reap_at = gate[:5]
-            if reap_at is not None and reap_at <= lease_now:
-                self._reap(transaction, sweep_id, max_attempts, now, lease_now)
+            if gate.reap_at is not None and gate.reap_at <= lease_now:
+                self._reap(transaction, sweep_id, gate.max_attempts, now, lease_now)
             transaction.execute(SQL.agent_seen, claimed)
-            if state == SweepState.PENDING.value:
-                state = SweepState.RUNNING.value
-                transaction.execute(SQL.set_sweep_state, {"id": sweep_id, "state": state, "now": now})
-            if state != SweepState.RUNNING.value:
+            if gate.state == SweepState.PENDING.value:
+                running = {"id": sweep_id, "state": SweepState.RUNNING.value, "now": now}
+                transaction.execute(SQL.set_sweep_state, running)
+            elif gate.state != SweepState.RUNNING.value:
                 return None
-            claimed["room"] = room = run_cap is None or started < run_cap
+            claimed["room"] = gate.room
             row = transaction.execute(SQL.claim_queued, claimed).fetchone()
             if row is not None:
-                run = run_of(row)
-                transaction.execute(SQL.start_queued, {**claimed, "first": run.attempt == 1})
-                return run
-            return self._claim_buffered(transaction, claimed) if room else None
+                return run_of(row)
+            return self._claim_buffered(transaction, claimed) if gate.room else None
 
     def _claim_buffered(self, transaction: Connection, claimed: dict[str, Any]) -> Run | None:
         suggestion = transaction.execute(SQL.take_suggestion, claimed).fetchone()
         if suggestion is None:
             return None
         claimed["key"], claimed["params"] = suggestion
-        claimed["number"] = transaction.execute(SQL.start_new, claimed).fetchone()[0]
 
         def insert(run_id: str) -> Row:
             claimed["id"] = run_id
@@ -126,7 +126,7 @@ class Queue(Part):
     def reap(self, sweep_id: str) -> int:
         """Look through the sweep's running runs."""
         with self._database.write() as transaction:
-            max_attempts = self._gate(transaction, sweep_id)[3]
+            max_attempts = self._gate(transaction, sweep_id).max_attempts
             return self._reap(transaction, sweep_id, max_attempts, self._wall(), self._lease_now())
 
     def _reap(
@@ -138,20 +138,19 @@ class Queue(Part):
         lease_now: float,
     ) -> int:
         overdue = transaction.execute(SQL.overdue, {"sweep": sweep_id, "now": lease_now}).fetchall()
-        for row in overdue:
-            run = run_of(row)
-            crashes = run.crashes + 1
-            if run.stop_reason is not None:
-                ended = RunState.KILLED if is_kill(row) else RunState.STOPPED
-            elif run.sweep_id is None or crashes >= max(max_attempts or 0, MAX_CRASHES):
+        for run_id, failures, crashes, stop_reason, kill in overdue:
+            crashed = crashes + 1
+            if stop_reason is not None:
+                ended = RunState.KILLED if kill else RunState.STOPPED
+            elif sweep_id is None or crashed >= max(max_attempts or 0, MAX_CRASHES):
                 ended = RunState.CRASHED
             else:
                 ended = RunState.PENDING
             ending = {
-                "run": run.id,
-                "state": (RunState.CRASHED if ended is RunState.PENDING else ended).value,
-                "failures": run.failures,
-                "crashes": crashes,
+                "run": run_id,
+                "state": ended.value,
+                "failures": failures,
+                "crashes": crashed,
                 "summary": None,
                 "value": None,
                 "exit_code": None,
@@ -160,14 +159,8 @@ class Queue(Part):
                 "ended": None if ended is RunState.PENDING else now,
                 "lost": 1,
             }
-            transaction.execute(SQL.insert_attempt, ending)
-            transaction.execute(SQL.end_run, {**ending, "state": ended.value}).fetchone()
-        if sweep_id is not None:
-            transaction.execute(SQL.next_reap, {"sweep": sweep_id})
+            transaction.execute(SQL.end_run, ending).fetchone()
+            attempt = RunState.CRASHED if ended is RunState.PENDING else ended
+            transaction.execute(SQL.archive, {**ending, "state": attempt.value})
+        transaction.execute(SQL.next_reap, {"sweep": sweep_id})
         return len(overdue)
-
-    def _gate(self, transaction: Connection, sweep_id: str) -> Row:
-        row: Row | None = transaction.execute(SQL.sweep_gate, (sweep_id,)).fetchone()
-        if row is None:
-            raise self._no_sweep(sweep_id)
-        return row

@@ -7,14 +7,41 @@ import math
 from collections.abc import Collection
 
 from besom.errors import UsageError
-from besom.records import Attempt, HistoryRow, Lease, Observation, Params, Run, RunState
+from besom.records import ENDED, Attempt, HistoryRow, Lease, Observation, Params, Progress, Run, RunState
 from besom.store.sqlite.part import Part
 from besom.store.sqlite.queries import SQL
-from besom.store.sqlite.rows import attempt_of, history_of, params_of, run_of, running_attempt
+from besom.store.sqlite.rows import attempt_of, history_of, latest_attempt, params_of, run_of
+
+COUNTED = (
+    RunState.PENDING,
+    RunState.RUNNING,
+    RunState.FINISHED,
+    RunState.STOPPED,
+    RunState.FAILED,
+    RunState.CRASHED,
+    RunState.KILLED,
+    RunState.PREEMPTED,
+)
+"""The columns of the query `counts`, but for the last."""
 
 
 class Reading(Part):
     """The part of the protocol that gives what is there, and the marks at rungs."""
+
+    def progress(self, sweep_id: str) -> Progress:
+        """Read the counts that the schema's triggers keep."""
+        sweep = self.get_sweep(sweep_id)
+        started, *counted = self._database.read(SQL.counts, (sweep_id,))[0]
+        best = self.best_run(sweep_id)
+        return Progress(
+            state=sweep.state,
+            counts={state: runs for state, runs in zip(COUNTED, counted, strict=True) if runs},
+            expected=sweep.expected_runs,
+            exhausted=sweep.exhausted,
+            buffered=self._database.read(SQL.buffered, (sweep_id,))[0][0],
+            best=best.value if best else None,
+            started=started,
+        )
 
     def list_runs(
         self,
@@ -50,10 +77,13 @@ class Reading(Part):
         return run_of(rows[0]) if rows else None
 
     def attempts(self, run_id: str) -> list[Attempt]:
-        """Read the ended attempts and add the running one."""
+        """Read the archive, and the run's row where it holds an attempt that is not in there."""
         run = self.get_run(run_id)
-        ended = [attempt_of(row) for row in self._database.read(SQL.attempts, (run_id,))]
-        return [*ended, running_attempt(run)] if run.state is RunState.RUNNING else ended
+        found = [attempt_of(row) for row in self._database.read(SQL.attempts, (run_id,))]
+        archived = found[-1].attempt if found else 0
+        if run.attempt > archived and (run.state is RunState.RUNNING or run.state in ENDED):
+            found.append(latest_attempt(run))
+        return found
 
     def history(
         self, run_id: str, *, attempt: int | None = None, after: int = 0, limit: int | None = None

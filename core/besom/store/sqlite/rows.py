@@ -7,6 +7,7 @@ import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 from besom.errors import UsageError
@@ -35,7 +36,7 @@ _RUN_STATES = {state.value: state for state in RunState}
 
 
 def new_id() -> str:
-    """Give 8 random characters; the first is a letter, so that no id looks like a number in a file or a table."""
+    """Give 8 random characters; the first is a letter, so that no id looks like a number."""
     number = secrets.randbits(64)
     number, first = divmod(number, len(LETTERS))
     characters = [LETTERS[first]]
@@ -66,10 +67,10 @@ def plain(text: str | None) -> str | None:
 
 
 def sweep_of(row: Row) -> Sweep:
-    """Read a row of `get_sweep`."""
+    """Read a row of the sweep table."""
     (
-        sweep_id, name, state, method, metric, run_cap, max_attempts, expected_runs, project, entity, folder,
-        version, cursor, exhausted, created, updated, _numbers, _started, _reap_at, config, text,
+        sweep_id, name, state, method, config, metric, run_cap, max_attempts, expected_runs, project, entity,
+        text, folder, version, cursor, exhausted, created, updated,
     ) = row  # fmt: skip
     return Sweep(
         id=sweep_id,
@@ -93,6 +94,7 @@ def sweep_of(row: Row) -> Sweep:
     )
 
 
+@lru_cache
 def metric_of(text: str | None) -> Metric | None:
     """Read a sweep's metric column."""
     return None if text is None else Metric(**_decode(text))
@@ -106,8 +108,9 @@ def metric_text(metric: Metric | None) -> str | None:
 def run_of(row: Row) -> Run:
     """Read a row of the run table."""
     (
-        run_id, sweep_id, number, name, state, params, key, source, attempt, failures, crashes, config, summary,
-        value, agent_id, stop_reason, exit_code, error, created, started, ended, changed, _project, _kill, _lease,
+        run_id, sweep_id, number, name, state, params, key, source, attempt, failures, crashes, config,
+        summary, value, agent_id, stop_reason, exit_code, error, created, started, ended, changed,
+        _project, _kill, _lease,
     ) = row  # fmt: skip
     return Run(
         id=run_id,
@@ -135,11 +138,6 @@ def run_of(row: Row) -> Run:
     )
 
 
-def is_kill(row: Row) -> bool:
-    """Say whether the stop that was asked of a row of the run table is a kill."""
-    return bool(row[23])
-
-
 def attempt_of(row: Row) -> Attempt:
     """Read a row of the attempt table."""
     run_id, attempt, agent_id, started, ended, state, superseded, exit_code, error, summary, value, _lost = (
@@ -160,19 +158,19 @@ def attempt_of(row: Row) -> Attempt:
     )
 
 
-def running_attempt(run: Run) -> Attempt:
-    """Give the attempt that a running run is at."""
+def latest_attempt(run: Run) -> Attempt:
+    """Give the attempt that a running or ended run is at."""
     assert run.started is not None
     return Attempt(
         run_id=run.id,
         attempt=run.attempt,
         agent_id=run.agent_id,
         started=run.started,
-        ended=None,
-        state=RunState.RUNNING,
+        ended=run.ended,
+        state=run.state,
         superseded=False,
-        exit_code=None,
-        error=None,
+        exit_code=run.exit_code,
+        error=run.error,
         summary=run.summary,
         value=run.value,
     )

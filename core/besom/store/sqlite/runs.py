@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from besom.errors import NotFoundError, StateError, UsageError
 from besom.records import (
     CONTINUE,
+    QUEUED,
     Directive,
     HistoryRow,
     Lease,
@@ -21,7 +22,7 @@ from besom.store.sqlite.database import Connection
 from besom.store.sqlite.part import with_new_id
 from besom.store.sqlite.queries import SQL
 from besom.store.sqlite.queue import Queue
-from besom.store.sqlite.rows import Row, directive_of, dumps, finite, is_kill, metric_of, plain, run_of
+from besom.store.sqlite.rows import Row, directive_of, dumps, finite, metric_of, plain, run_of
 
 RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 """What a run outside every sweep may be called: it names a folder."""
@@ -30,10 +31,20 @@ OUTCOMES = frozenset(
     {RunState.FINISHED, RunState.STOPPED, RunState.FAILED, RunState.KILLED, RunState.PREEMPTED}
 )
 GOOD = frozenset({RunState.FINISHED, RunState.STOPPED})
-OPEN_SWEEPS = frozenset({SweepState.PENDING.value, SweepState.RUNNING.value, SweepState.PAUSED.value})
+OPEN = frozenset({SweepState.PENDING.value, SweepState.RUNNING.value, SweepState.PAUSED.value})
 
 SUPERSEDED = Directive("lost", "a later attempt has the run, or its lease ran out")
 DELETED = Directive("lost", "the run was deleted")
+
+
+class Standing(NamedTuple):
+    """What ends an attempt must know of its run."""
+
+    failures: int
+    crashes: int
+    stop_reason: str | None
+    kill: int
+    sweep_id: str | None
 
 
 class Runs(Queue):
@@ -78,6 +89,7 @@ class Runs(Queue):
             )
         if run.state is RunState.RUNNING:
             raise StateError(f"run {run.id} is running; wait for its end, or choose another id")
+        transaction.execute(SQL.archive, {"run": run.id, "state": None, "now": columns["now"], "lost": 0})
         return run_of(transaction.execute(SQL.restart_solo, columns).fetchone())
 
     def heartbeat(self, leases: Sequence[Lease], *, lease_seconds: float) -> dict[Lease, Directive]:
@@ -123,22 +135,26 @@ class Runs(Queue):
             "value": finite(value),
         }
         with self._database.write() as transaction:
-            held = transaction.execute(SQL.report, columns).fetchone()
-            directive = directive_of(*held) if held is not None else self._standing(transaction, lease)
+            if transaction.execute(SQL.report, columns).rowcount:
+                directive = CONTINUE
+            else:
+                asked = transaction.execute(SQL.report_asked, columns).fetchone()
+                directive = directive_of(*asked) if asked else self._standing(transaction, lease)
             if entries and directive is not DELETED:
                 transaction.executemany(SQL.insert_row, entries)
         return directive
 
     def _standing(self, transaction: Connection, lease: Lease) -> Directive:
-        """Say what is wanted of an attempt that is not running: nothing if it ended by itself, else it is lost."""
-        row = transaction.execute(SQL.get_run, (lease.run_id,)).fetchone()
-        if row is None:
+        """Say what is wanted of an attempt that runs no more: nothing if it ended itself, else it is lost."""
+        standing = transaction.execute(SQL.standing, (lease.run_id,)).fetchone()
+        if standing is None:
             return DELETED
-        ended = transaction.execute(SQL.get_attempt, (lease.run_id, lease.attempt)).fetchone()
-        if ended is None:
+        latest = standing[1] == lease.attempt
+        archived = transaction.execute(SQL.get_attempt, (lease.run_id, lease.attempt)).fetchone()
+        if archived is None and not latest:
             raise self._no_attempt(lease)
-        lost = ended[-1] or run_of(row).attempt != lease.attempt
-        return SUPERSEDED if lost else CONTINUE
+        lost = archived is not None and archived[-1]
+        return CONTINUE if latest and not lost else SUPERSEDED
 
     def _no_attempt(self, lease: Lease) -> NotFoundError:
         return NotFoundError(f"run {lease.run_id} has no attempt {lease.attempt}: no such lease was given")
@@ -166,41 +182,49 @@ class Runs(Queue):
             "now": now,
         }
         with self._database.write() as transaction:
-            row = self._run_row(transaction, lease.run_id)
-            run = run_of(row)
-            if run.state is RunState.RUNNING and run.attempt == lease.attempt:
-                return self._end(transaction, row, outcome, columns)
-            if transaction.execute(SQL.get_attempt, (lease.run_id, lease.attempt)).fetchone() is None:
-                raise self._no_attempt(lease)
+            standing = transaction.execute(SQL.standing, (lease.run_id,)).fetchone()
+            if standing is None:
+                raise self._no_run(lease.run_id)
+            state, attempt, *rest = standing
+            if state == RunState.RUNNING.value and attempt == lease.attempt:
+                return self._end(transaction, outcome.state, columns, Standing(*rest))
+            self._standing(transaction, lease)
             transaction.execute(SQL.supersede, columns)
-            return run
+            return run_of(self._run_row(transaction, lease.run_id))
 
-    def _end(self, transaction: Connection, row: Row, outcome: Outcome, columns: Mapping[str, Any]) -> Run:
-        run = run_of(row)
-        gate = None if run.sweep_id is None else self._gate(transaction, run.sweep_id)
-        failures = run.failures + (outcome.state is RunState.FAILED)
-        state = outcome.state
-        if run.stop_reason is not None:
-            if state is RunState.PREEMPTED:
-                state = RunState.KILLED if is_kill(row) else RunState.STOPPED
-        elif state is RunState.FAILED and gate is not None and failures < (gate[3] or 1):
+    def _end(
+        self, transaction: Connection, outcome: RunState, columns: Mapping[str, Any], standing: Standing
+    ) -> Run:
+        gate = None if standing.sweep_id is None else self._gate(transaction, standing.sweep_id)
+        failures = standing.failures + (outcome is RunState.FAILED)
+        state = outcome
+        if standing.stop_reason is not None:
+            # Nobody wants it to go on.
+            if outcome is RunState.PREEMPTED:
+                state = RunState.KILLED if standing.kill else RunState.STOPPED
+        elif outcome is RunState.FAILED and gate and failures < (gate.max_attempts or 1):
             state = RunState.PENDING
-        ended = None if state in {RunState.PENDING, RunState.PREEMPTED} else columns["now"]
-        transaction.execute(SQL.insert_attempt, {**columns, "lost": 0})
+        queued = state in QUEUED
         ending = {
             **columns,
             "state": state.value,
             "failures": failures,
-            "crashes": run.crashes,
-            "ended": ended,
+            "crashes": standing.crashes,
+            "ended": None if queued else columns["now"],
         }
-        after = run_of(transaction.execute(SQL.end_run, ending).fetchone())
-        if gate is not None and after.state in GOOD and after.value is not None and gate[0] in OPEN_SWEEPS:
-            metric = metric_of(gate[8])
-            if metric is not None and metric.reached(after.value):
-                finished = {"id": run.sweep_id, "state": SweepState.FINISHED.value, "now": columns["now"]}
+        run = run_of(transaction.execute(SQL.end_run, ending).fetchone())
+        if queued:
+            transaction.execute(SQL.archive, {**columns, "lost": 0})
+        elif gate and state in GOOD and run.value is not None and gate.state in OPEN:
+            metric = metric_of(gate.metric)
+            if metric and metric.reached(run.value):
+                finished = {
+                    "id": standing.sweep_id,
+                    "state": SweepState.FINISHED.value,
+                    "now": columns["now"],
+                }
                 transaction.execute(SQL.set_sweep_state, finished)
-        return after
+        return run
 
     def request_stop(self, run_id: str, reason: str, *, kill: bool = False) -> Run:
         """Note the request; a queued run has nobody to tell."""
@@ -209,7 +233,7 @@ class Runs(Queue):
             columns = {"run": run_id, "reason": plain(reason), "kill": kill, "now": self._wall()}
             if run.state is RunState.RUNNING:
                 return run_of(transaction.execute(SQL.request_stop, columns).fetchone())
-            if run.state in {RunState.PENDING, RunState.PREEMPTED}:
+            if run.state in QUEUED:
                 columns["state"] = (RunState.KILLED if kill else RunState.STOPPED).value
                 return run_of(transaction.execute(SQL.stop_queued, columns).fetchone())
             raise StateError(f"run {run_id} has ended already ({run.state.value})")
@@ -224,8 +248,9 @@ class Runs(Queue):
                 )
             if run.state is RunState.RUNNING:
                 raise StateError(f"run {run_id} is running; stop it first")
-            if run.state in {RunState.PENDING, RunState.PREEMPTED}:
+            if run.state in QUEUED:
                 return run
+            transaction.execute(SQL.archive, {"run": run_id, "state": None, "now": self._wall(), "lost": 0})
             return run_of(transaction.execute(SQL.retry, (run_id,)).fetchone())
 
     def delete_run(self, run_id: str, *, release: bool) -> None:
@@ -236,9 +261,6 @@ class Runs(Queue):
                 raise StateError(f"run {run_id} is running; stop it first")
             for sql in (SQL.delete_history, SQL.delete_attempts, SQL.delete_marks, SQL.delete_run):
                 transaction.execute(sql, (run_id,))
-            if run.sweep_id is not None:
-                if run.attempt:
-                    transaction.execute(SQL.forget_started, (run.sweep_id,))
-                if release:
-                    point = {"sweep": run.sweep_id, "key": run.key, "params": dumps(run.params)}
-                    transaction.execute(SQL.release, point)
+            if release and run.sweep_id is not None:
+                point = {"sweep": run.sweep_id, "key": run.key, "params": dumps(run.params)}
+                transaction.execute(SQL.release, point)

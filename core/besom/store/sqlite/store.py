@@ -24,11 +24,11 @@ class SqliteStore(Sweeps, Runs, Reading):
 
 
 def open_sqlite(url: str, *, clock: Clock | None = None) -> SqliteStore:
-    """Open the store at `sqlite:///path` or a bare path, creating the file and its folders where there are none.
+    """Open the store at `sqlite:///path` or a bare path, creating file and folders where there are none.
 
-    StorePlaceError on a network filesystem, StoreVersionError for a file of a newer besom, StoreError for a file
-    that is no store. `?synchronous=full` makes every call durable to loss of power, not only to the death of
-    processes, at the price of a disk flush per call.
+    StorePlaceError on a network filesystem, StoreVersionError for a file of a newer besom, StoreError for a
+    file that is no store. `?synchronous=full` makes every call durable to loss of power, not only to the
+    death of processes, at the price of a disk flush per call.
     """
     place = parse_place(url)
     require_local(place.path, filesystem_of(place.path))

@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from besom.errors import StateError
-from besom.records import Agent, Progress, RunState, Sweep, SweepDraft, SweepState
+from besom.records import Agent, Sweep, SweepDraft, SweepState
 from besom.store.sqlite.part import Part, with_new_id
 from besom.store.sqlite.queries import SQL
-from besom.store.sqlite.rows import agent_of, dumps, metric_text, plain, sweep_of
+from besom.store.sqlite.rows import Row, agent_of, dumps, metric_text, plain, sweep_of
 
 CANCELED = "the sweep was canceled"
 
@@ -20,7 +20,7 @@ class Sweeps(Part):
     def create_sweep(self, draft: SweepDraft) -> Sweep:
         """Insert the sweep and its file."""
         columns = {
-            "name": plain(draft.name),
+            "name": plain(draft.name) or None,
             "method": plain(draft.method),
             "metric": metric_text(draft.metric),
             "run_cap": draft.run_cap,
@@ -36,13 +36,11 @@ class Sweeps(Part):
 
         with self._database.write() as transaction:
 
-            def insert(sweep_id: str) -> str:
-                named = {**columns, "id": sweep_id, "name": columns["name"] or f"sweep-{sweep_id}"}
-                transaction.execute(SQL.insert_sweep, named)
-                transaction.execute(SQL.insert_sweep_file, named)
-                return sweep_id
+            def insert(new: str) -> Row:
+                row: Row = transaction.execute(SQL.insert_sweep, {**columns, "id": new}).fetchone()
+                return row
 
-            return self._sweep_in(transaction, with_new_id(insert))
+            return sweep_of(with_new_id(insert))
 
     def list_sweeps(self, *, project: str | None = None) -> list[Sweep]:
         """Read backwards in the order of creation, whatever the wall clock said."""
@@ -58,7 +56,7 @@ class Sweeps(Part):
             if sweep.state not in allowed:
                 possible = ", ".join(sorted(one.value for one in allowed))
                 raise StateError(
-                    f"sweep {sweep_id} is {sweep.state.value}; only one that is {possible} can become {state.value}"
+                    f"sweep {sweep_id} is {sweep.state.value}; to become {state.value} it must be {possible}"
                 )
             transaction.execute(SQL.set_sweep_state, {"id": sweep_id, "state": state.value, "now": now})
             if state is SweepState.CANCELED:
@@ -91,35 +89,18 @@ class Sweeps(Part):
             sweep = self._sweep_in(transaction, sweep_id)
             if sweep.version != version:
                 raise StateError(
-                    f"sweep {sweep_id} was changed by somebody else: it is at version {sweep.version}, not {version}; "
-                    "look at it and try again"
+                    f"sweep {sweep_id} was changed by somebody else: it is at version {sweep.version}, "
+                    f"not {version}; look at it and try again"
                 )
             transaction.execute(SQL.amend_sweep, columns)
-            transaction.execute(SQL.amend_sweep_file, columns)
             transaction.execute(SQL.empty_buffer, (sweep_id,))
             return self._sweep_in(transaction, sweep_id)
-
-    def progress(self, sweep_id: str) -> Progress:
-        """Read the counts that the schema's triggers keep."""
-        sweep = self.get_sweep(sweep_id)
-        counts = {RunState(state): runs for state, runs in self._database.read(SQL.counts, (sweep_id,))}
-        best = self.best_run(sweep_id)
-        return Progress(
-            state=sweep.state,
-            counts=counts,
-            expected=sweep.expected_runs,
-            exhausted=sweep.exhausted,
-            buffered=self._database.read(SQL.buffered, (sweep_id,))[0][0],
-            best=best.value if best else None,
-            started=self._database.read(SQL.sweep_gate, (sweep_id,))[0][2],
-        )
 
     def finish_sweep(self, sweep_id: str) -> Sweep:
         """Look and move in one transaction, so that no claim comes between."""
         with self._database.write() as transaction:
             sweep = self._sweep_in(transaction, sweep_id)
-            started = transaction.execute(SQL.sweep_gate, (sweep_id,)).fetchone()[2]
-            room = sweep.run_cap is None or started < sweep.run_cap
+            room = self._gate(transaction, sweep_id).room
             if sweep.state is not SweepState.RUNNING or (room and not sweep.exhausted):
                 return sweep
             if transaction.execute(SQL.has_work, {"sweep": sweep_id, "room": room}).fetchone()[0]:
@@ -135,10 +116,12 @@ class Sweeps(Part):
         with self._database.write() as transaction:
             self._sweep_in(transaction, sweep_id)
             columns = {"sweep": sweep_id, "host": plain(host), "pid": pid, "now": now}
-            agent_id = with_new_id(
-                lambda new: transaction.execute(SQL.insert_agent, {**columns, "id": new}) and new
-            )
-        return Agent(id=agent_id, sweep_id=sweep_id, host=plain(host) or "", pid=pid, started=now, seen=now)
+
+            def insert(new: str) -> Row:
+                row: Row = transaction.execute(SQL.insert_agent, {**columns, "id": new}).fetchone()
+                return row
+
+            return agent_of(with_new_id(insert))
 
     def list_agents(self, sweep_id: str) -> list[Agent]:
         """Read backwards in the order of registration."""

@@ -42,16 +42,16 @@ SELECT * FROM run WHERE sweep = :sweep AND state = 'running' AND value IS NOT NU
 
 -- name: insert_solo
 INSERT INTO run (id, number, name, state, params, key, source, attempt, created, started, changed, lease, project)
-VALUES (:id, :number, :name, 'running', '{}', :id, 'solo', 1, :now, :now, (SELECT changed + 1 FROM store), :lease, :project)
+VALUES (:id, :number, :name, 'running', '{}', :id, 'solo', 1, :now, :now, (SELECT changed + 1 FROM tally WHERE sweep = ''), :lease, :project)
 RETURNING *;
 
 -- name: next_solo
-UPDATE store SET solos = solos + 1 RETURNING solos;
+SELECT numbers + 1 FROM tally WHERE sweep = '';
 
 -- name: restart_solo
 UPDATE run SET state = 'running', attempt = attempt + 1, name = coalesce(:name, name), project = coalesce(:project, project),
     started = :now, ended = NULL, stop_reason = NULL, kill = 0, exit_code = NULL, error = NULL, lease = :lease,
-    changed = (SELECT changed + 1 FROM store)
+    changed = (SELECT changed + 1 FROM tally WHERE sweep = '')
 WHERE id = :id RETURNING *;
 
 -- name: prolong
@@ -59,6 +59,11 @@ UPDATE run SET lease = max(coalesce(lease, :lease), :lease) WHERE id = :run AND 
 RETURNING stop_reason, kill, agent;
 
 -- name: report
+-- Where a stop was asked for it changes nothing, and `report_asked` is for that: RETURNING is dear.
+UPDATE run SET lease = max(coalesce(lease, :lease), :lease), summary = coalesce(:summary, summary), value = coalesce(:value, value)
+WHERE id = :run AND attempt = :attempt AND state = 'running' AND stop_reason IS NULL;
+
+-- name: report_asked
 UPDATE run SET lease = max(coalesce(lease, :lease), :lease), summary = coalesce(:summary, summary), value = coalesce(:value, value)
 WHERE id = :run AND attempt = :attempt AND state = 'running'
 RETURNING stop_reason, kill;
@@ -71,13 +76,19 @@ UPDATE run SET config = :config WHERE id = :run AND attempt = :attempt AND state
 
 -- name: end_run
 UPDATE run SET state = :state, failures = :failures, crashes = :crashes, summary = coalesce(:summary, summary), value = coalesce(:value, value),
-    exit_code = :exit_code, error = :error, ended = :ended, lease = NULL, changed = (SELECT changed + 1 FROM store)
+    exit_code = :exit_code, error = :error, ended = :ended, lease = NULL, changed = (SELECT changed + 1 FROM tally WHERE sweep = '')
 WHERE id = :run RETURNING *;
 
--- name: insert_attempt
+-- name: standing
+-- What ends an attempt must know of its run.
+SELECT state, attempt, failures, crashes, stop_reason, kill, sweep FROM run WHERE id = ?;
+
+-- name: archive
+-- Keeps the latest attempt as it stands in the row of its run, which is about to change.
 INSERT INTO attempt (run, attempt, agent, started, ended, state, exit_code, error, summary, value, lost)
-SELECT id, attempt, agent, started, :now, :state, :exit_code, :error, coalesce(:summary, summary), coalesce(:value, value), :lost
-FROM run WHERE id = :run;
+SELECT id, attempt, agent, started, coalesce(ended, :now), coalesce(:state, state), exit_code, error, summary, value, :lost
+FROM run WHERE id = :run AND attempt > 0
+ON CONFLICT DO NOTHING;
 
 -- name: get_attempt
 SELECT * FROM attempt WHERE run = ? AND attempt = ?;
@@ -91,16 +102,16 @@ WHERE run = :run AND attempt = :attempt AND lost AND NOT superseded;
 SELECT * FROM attempt WHERE run = ? ORDER BY attempt;
 
 -- name: request_stop
-UPDATE run SET stop_reason = coalesce(stop_reason, :reason), kill = max(kill, :kill), changed = (SELECT changed + 1 FROM store)
+UPDATE run SET stop_reason = coalesce(stop_reason, :reason), kill = max(kill, :kill), changed = (SELECT changed + 1 FROM tally WHERE sweep = '')
 WHERE id = :run RETURNING *;
 
 -- name: stop_queued
-UPDATE run SET state = :state, stop_reason = :reason, kill = :kill, ended = :now, changed = (SELECT changed + 1 FROM store)
+UPDATE run SET state = :state, stop_reason = :reason, kill = :kill, ended = :now, changed = (SELECT changed + 1 FROM tally WHERE sweep = '')
 WHERE id = :run RETURNING *;
 
 -- name: retry
 UPDATE run SET state = 'pending', failures = 0, crashes = 0, stop_reason = NULL, kill = 0, ended = NULL,
-    changed = (SELECT changed + 1 FROM store)
+    changed = (SELECT changed + 1 FROM tally WHERE sweep = '')
 WHERE id = ? RETURNING *;
 
 -- name: delete_history
@@ -114,9 +125,6 @@ DELETE FROM mark WHERE run = ?;
 
 -- name: delete_run
 DELETE FROM run WHERE id = ?;
-
--- name: forget_started
-UPDATE sweep SET started = started - 1 WHERE id = ?;
 
 -- name: history
 SELECT seq, step, time, data FROM history

@@ -1,36 +1,33 @@
 -- name: insert_sweep
-INSERT INTO sweep (id, name, state, method, metric, run_cap, max_attempts, expected_runs, project, entity, folder, created, updated)
-VALUES (:id, :name, 'pending', :method, :metric, :run_cap, :max_attempts, :expected_runs, :project, :entity, :folder, :now, :now);
-
--- name: insert_sweep_file
-INSERT INTO sweep_file VALUES (:id, :config, :text);
+INSERT INTO sweep (id, name, state, method, config, metric, run_cap, max_attempts, expected_runs, project, entity, text, folder,
+    created, updated)
+VALUES (:id, coalesce(:name, 'sweep-' || :id), 'pending', :method, :config, :metric, :run_cap, :max_attempts, :expected_runs, :project,
+    :entity, :text, :folder, :now, :now)
+RETURNING *;
 
 -- name: get_sweep
-SELECT sweep.*, sweep_file.config, sweep_file.text FROM sweep JOIN sweep_file ON sweep_file.sweep = sweep.id WHERE id = ?;
+SELECT * FROM sweep WHERE id = ?;
 
 -- name: list_sweeps
-SELECT sweep.*, sweep_file.config, sweep_file.text FROM sweep JOIN sweep_file ON sweep_file.sweep = sweep.id
-WHERE :project IS NULL OR project = :project ORDER BY sweep.rowid DESC;
+SELECT * FROM sweep WHERE :project IS NULL OR project = :project ORDER BY rowid DESC;
 
--- name: sweep_gate
-SELECT state, run_cap, started, max_attempts, reap_at, version, cursor, exhausted, metric FROM sweep WHERE id = ?;
+-- name: gate
+-- What a claim must know of its sweep.
+SELECT state, run_cap, started, max_attempts, reap_at, metric FROM sweep JOIN tally ON tally.sweep = id WHERE id = ?;
 
 -- name: set_sweep_state
 UPDATE sweep SET state = :state, updated = :now WHERE id = :id;
 
 -- name: amend_sweep
-UPDATE sweep SET version = version + 1, run_cap = :run_cap, expected_runs = :expected_runs, cursor = 0, exhausted = 0,
-    state = CASE state WHEN 'finished' THEN 'running' ELSE state END, updated = :now
+UPDATE sweep SET version = version + 1, config = :config, text = :text, run_cap = :run_cap, expected_runs = :expected_runs,
+    cursor = 0, exhausted = 0, state = CASE state WHEN 'finished' THEN 'running' ELSE state END, updated = :now
 WHERE id = :id;
-
--- name: amend_sweep_file
-UPDATE sweep_file SET config = :config, text = :text WHERE sweep = :id;
 
 -- name: empty_buffer
 DELETE FROM suggestion WHERE sweep = ?;
 
 -- name: kill_queued
-UPDATE run SET state = 'killed', stop_reason = :reason, kill = 1, ended = :now, changed = (SELECT changed + 1 FROM store)
+UPDATE run SET state = 'killed', stop_reason = :reason, kill = 1, ended = :now, changed = (SELECT changed + 1 FROM tally WHERE sweep = '')
 WHERE id = :run;
 
 -- name: queued_ids
@@ -40,7 +37,7 @@ SELECT id FROM run WHERE sweep = ? AND state IN ('pending', 'preempted') ORDER B
 SELECT id FROM run WHERE sweep = ? AND state = 'running';
 
 -- name: counts
-SELECT state, runs FROM run_count WHERE sweep = ? AND runs > 0;
+SELECT pending, running, finished, stopped, failed, crashed, killed, preempted, started FROM tally WHERE sweep = ?;
 
 -- name: buffered
 SELECT count(*) FROM suggestion WHERE sweep = ?;
@@ -52,7 +49,7 @@ SELECT EXISTS (SELECT 1 FROM run WHERE sweep = :sweep AND state = 'running')
     OR (:room AND EXISTS (SELECT 1 FROM suggestion WHERE sweep = :sweep));
 
 -- name: insert_agent
-INSERT INTO agent VALUES (:id, :sweep, :host, :pid, :now, :now);
+INSERT INTO agent VALUES (:id, :sweep, :host, :pid, :now, :now) RETURNING *;
 
 -- name: list_agents
 SELECT * FROM agent WHERE sweep = ? ORDER BY rowid DESC;

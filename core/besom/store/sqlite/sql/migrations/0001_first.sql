@@ -1,11 +1,9 @@
--- Version 1: everything.
+-- Version 1.
 -- Times: created, started, ended, seen are seconds since the epoch; lease and reap_at are on the lease clock.
 
 CREATE TABLE store (
     one INTEGER PRIMARY KEY CHECK (one = 1),
-    boot TEXT NOT NULL,        -- of the machine, when its leases were given
-    changed INTEGER NOT NULL,  -- the latest value of run.changed
-    solos INTEGER NOT NULL     -- the latest number of a run outside every sweep
+    boot TEXT NOT NULL  -- of the machine, when its leases were given
 );
 
 CREATE TABLE sweep (
@@ -13,28 +11,38 @@ CREATE TABLE sweep (
     name TEXT NOT NULL,
     state TEXT NOT NULL,
     method TEXT NOT NULL,
+    config TEXT NOT NULL,                -- JSON
     metric TEXT,                         -- JSON
     run_cap INTEGER,
     max_attempts INTEGER,
     expected_runs TEXT,                  -- decimal: a grid may have more than 2^63 points
     project TEXT,
     entity TEXT,
+    text TEXT,
     folder TEXT,
     version INTEGER NOT NULL DEFAULT 1,
     cursor INTEGER NOT NULL DEFAULT 0,
     exhausted INTEGER NOT NULL DEFAULT 0,
     created REAL NOT NULL,
-    updated REAL NOT NULL,
-    numbers INTEGER NOT NULL DEFAULT 0,  -- the latest run.number
-    started INTEGER NOT NULL DEFAULT 0,  -- runs that have been handed out: what run_cap limits
-    reap_at REAL                         -- no lease of the sweep runs out before; NULL when none was given
+    updated REAL NOT NULL
 );
 
--- Apart, because it is long and every claim rewrites the row of the sweep.
-CREATE TABLE sweep_file (
+-- What changes with every claim, kept by the triggers below in one narrow row per sweep: so nothing is counted by a
+-- scan, and a claim rewrites one small page. The row '' is for runs outside every sweep.
+CREATE TABLE tally (
     sweep TEXT PRIMARY KEY,
-    config TEXT NOT NULL,                -- JSON
-    text TEXT
+    changed INTEGER NOT NULL DEFAULT 0,  -- the latest run.changed of the whole store; only in the row ''
+    numbers INTEGER NOT NULL DEFAULT 0,  -- the latest run.number
+    started INTEGER NOT NULL DEFAULT 0,  -- runs that have been handed out: what run_cap limits
+    reap_at REAL,                        -- no lease runs out before this; NULL when none was given
+    pending INTEGER NOT NULL DEFAULT 0,
+    running INTEGER NOT NULL DEFAULT 0,
+    finished INTEGER NOT NULL DEFAULT 0,
+    stopped INTEGER NOT NULL DEFAULT 0,
+    failed INTEGER NOT NULL DEFAULT 0,
+    crashed INTEGER NOT NULL DEFAULT 0,
+    killed INTEGER NOT NULL DEFAULT 0,
+    preempted INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 
 -- The buffer: what a method has proposed and nobody has claimed.
@@ -82,7 +90,7 @@ CREATE INDEX run_running ON run (sweep) WHERE state = 'running';
 -- Running ones are few and looked at one by one, so that a report touches no index.
 CREATE INDEX run_value ON run (sweep, value, number) WHERE state IN ('finished', 'stopped') AND value IS NOT NULL;
 
--- Attempts that have ended; the running one is in the row of its run.
+-- Attempts that were lost, and those whose run was queued again; any other latest attempt is in the row of its run.
 CREATE TABLE attempt (
     run TEXT NOT NULL,
     attempt INTEGER NOT NULL,
@@ -130,14 +138,6 @@ CREATE TABLE agent (
 
 CREATE INDEX agent_sweep ON agent (sweep);
 
--- How many runs a sweep has in each state, and how many marks each rung: counted as they come, never by a scan.
-CREATE TABLE run_count (
-    sweep TEXT NOT NULL,
-    state TEXT NOT NULL,
-    runs INTEGER NOT NULL,
-    PRIMARY KEY (sweep, state)
-) WITHOUT ROWID;
-
 CREATE TABLE rung_size (
     sweep TEXT NOT NULL,
     rung INTEGER NOT NULL,
@@ -145,23 +145,58 @@ CREATE TABLE rung_size (
     PRIMARY KEY (sweep, rung)
 ) WITHOUT ROWID;
 
+CREATE TRIGGER sweep_added AFTER INSERT ON sweep BEGIN
+    INSERT INTO tally (sweep) VALUES (new.id);
+END;
+
 CREATE TRIGGER run_added AFTER INSERT ON run BEGIN
-    UPDATE store SET changed = new.changed;
-    INSERT INTO run_count SELECT new.sweep, new.state, 1 WHERE new.sweep IS NOT NULL
-        ON CONFLICT DO UPDATE SET runs = runs + 1;
+    UPDATE tally SET changed = new.changed WHERE sweep = '';
+    UPDATE tally SET
+        numbers = max(numbers, new.number),
+        started = started + (new.attempt > 0),
+        reap_at = CASE WHEN new.lease < coalesce(reap_at, 9e999) THEN new.lease ELSE reap_at END,
+        pending = pending + (new.state = 'pending'),
+        running = running + (new.state = 'running'),
+        finished = finished + (new.state = 'finished'),
+        stopped = stopped + (new.state = 'stopped'),
+        failed = failed + (new.state = 'failed'),
+        crashed = crashed + (new.state = 'crashed'),
+        killed = killed + (new.state = 'killed'),
+        preempted = preempted + (new.state = 'preempted')
+    WHERE sweep = coalesce(new.sweep, '');
 END;
 
 CREATE TRIGGER run_changes AFTER UPDATE OF changed ON run BEGIN
-    UPDATE store SET changed = new.changed;
+    UPDATE tally SET changed = new.changed WHERE sweep = '';
 END;
 
-CREATE TRIGGER run_moves AFTER UPDATE OF state ON run WHEN new.sweep IS NOT NULL AND old.state <> new.state BEGIN
-    UPDATE run_count SET runs = runs - 1 WHERE sweep = old.sweep AND state = old.state;
-    INSERT INTO run_count VALUES (new.sweep, new.state, 1) ON CONFLICT DO UPDATE SET runs = runs + 1;
+CREATE TRIGGER run_moves AFTER UPDATE OF state ON run WHEN old.state <> new.state BEGIN
+    UPDATE tally SET
+        started = started + (old.attempt = 0 AND new.attempt > 0),
+        reap_at = CASE WHEN new.lease < coalesce(reap_at, 9e999) THEN new.lease ELSE reap_at END,
+        pending = pending - (old.state = 'pending') + (new.state = 'pending'),
+        running = running - (old.state = 'running') + (new.state = 'running'),
+        finished = finished - (old.state = 'finished') + (new.state = 'finished'),
+        stopped = stopped - (old.state = 'stopped') + (new.state = 'stopped'),
+        failed = failed - (old.state = 'failed') + (new.state = 'failed'),
+        crashed = crashed - (old.state = 'crashed') + (new.state = 'crashed'),
+        killed = killed - (old.state = 'killed') + (new.state = 'killed'),
+        preempted = preempted - (old.state = 'preempted') + (new.state = 'preempted')
+    WHERE sweep = coalesce(new.sweep, '');
 END;
 
-CREATE TRIGGER run_removed AFTER DELETE ON run WHEN old.sweep IS NOT NULL BEGIN
-    UPDATE run_count SET runs = runs - 1 WHERE sweep = old.sweep AND state = old.state;
+CREATE TRIGGER run_removed AFTER DELETE ON run BEGIN
+    UPDATE tally SET
+        started = started - (old.attempt > 0),
+        pending = pending - (old.state = 'pending'),
+        running = running - (old.state = 'running'),
+        finished = finished - (old.state = 'finished'),
+        stopped = stopped - (old.state = 'stopped'),
+        failed = failed - (old.state = 'failed'),
+        crashed = crashed - (old.state = 'crashed'),
+        killed = killed - (old.state = 'killed'),
+        preempted = preempted - (old.state = 'preempted')
+    WHERE sweep = coalesce(old.sweep, '');
 END;
 
 CREATE TRIGGER mark_added AFTER INSERT ON mark BEGIN
@@ -172,4 +207,5 @@ CREATE TRIGGER mark_removed AFTER DELETE ON mark BEGIN
     UPDATE rung_size SET marks = marks - 1 WHERE sweep = old.sweep AND rung = old.rung;
 END;
 
-INSERT INTO store VALUES (1, '', 0, 0);
+INSERT INTO store VALUES (1, '');
+INSERT INTO tally (sweep) VALUES ('');
