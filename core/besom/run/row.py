@@ -10,7 +10,7 @@ from besom.jsonable import SCALARS, is_mapping, jsonable
 
 
 def as_row(data: Any) -> Any:
-    """Give metrics as they can be kept: the dict itself if its values are plain, else a copy in JSON values."""
+    """Give metrics as they can be kept: the dict itself if its values are plain, else a JSON copy."""
     if not is_mapping(data):
         raise UsageError(f'log takes a dict such as {{"loss": 0.1}}, not {type(data).__name__}')
     # Containers are copied, so that the program may go on changing them.
