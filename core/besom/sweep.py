@@ -66,6 +66,7 @@ def create_sweep(
     StateError if one has not ended; then nothing is created.
     """
     ids = dict.fromkeys(path.strip("/").rpartition("/")[2] for path in prior_runs)
+    _try_out(config)
     priors = [_prior(store.get_run(run_id)) for run_id in ids]
     file = Path(config.source)
     raw = dict(config.raw)
@@ -121,9 +122,10 @@ def extend_sweep(store: Store, sweep_id: str, config: SweepConfig) -> Sweep:
             f"{config.source}: sweep {sweep.id} judges by {_described(sweep.metric)}, not by"
             f" {_described(config.metric)}; keep `metric` as it is or {CREATE_ANEW}"
         )
+    _try_out(config)
     raw = dict(config.raw)
-    if config.seed is None:
-        raw["seed"] = sweep.config.get("seed")
+    if config.seed is None and "seed" in sweep.config:
+        raw["seed"] = sweep.config["seed"]
     return store.amend_sweep(
         sweep.id,
         version=sweep.version,
@@ -204,6 +206,15 @@ def enqueue_run(store: Store, sweep_id: str, params: Params) -> Run:
 
 
 _OVER = frozenset({SweepState.STOPPED, SweepState.FINISHED, SweepState.CANCELED})
+
+
+def _try_out(config: SweepConfig) -> None:
+    """Make the method and the stopper once, so that what is wrong with them is said now, not by an agent."""
+    from besom.search import create_method
+    from besom.stopping import create_stopper
+
+    create_method(config)
+    create_stopper(config)
 
 
 def _move(

@@ -109,9 +109,10 @@ def test_a_sweep_that_was_ended_sends_agents_home(
 def test_the_agent_sees_the_sweep_as_it_is_after_each_claim(store: Store, new_sweep: NewSweep) -> None:
     sweep = new_sweep()
     hands = scheduler(store, sweep)
-    assert hands.sweep.state is SweepState.PENDING
+    states = [hands.sweep.state]
     hands.claim()
-    assert hands.sweep.state is SweepState.RUNNING
+    states.append(hands.sweep.state)
+    assert states == [SweepState.PENDING, SweepState.RUNNING]
 
 
 def test_an_extended_sweep_runs_only_the_new_points(store: Store, new_sweep: NewSweep) -> None:
