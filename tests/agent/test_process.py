@@ -14,12 +14,11 @@ import pytest
 from besom.agent.process import (
     Child,
     child_environment,
-    end_orphan,
-    note_process,
+    kill_orphans,
     process_identity,
+    run_processes,
     start_child,
 )
-from besom.folders import RunFolder
 
 
 class Start(Protocol):
@@ -151,30 +150,38 @@ def test_what_is_added_to_the_environment_wins_over_what_is_there() -> None:
     assert child_environment({"A": "1", "B": "1"}, {"B": "2"}, {"C": "3"}) == {"A": "1", "B": "2", "C": "3"}
 
 
-def test_a_process_an_earlier_attempt_left_is_killed(
-    start: Start, tmp_path: Path, ended: queue.SimpleQueue[None]
+def test_what_earlier_attempts_left_is_killed_and_nothing_else(
+    start: Start, output: Path, ended: queue.SimpleQueue[None]
 ) -> None:
-    folder = RunFolder(tmp_path)
-    child = start("sleep", "60")
-    note_process(folder, child)
-    end_orphan(folder)
+    def process_of(run: str, attempt: int) -> Child:
+        return start(
+            "sleep", "60", environment=os.environ | {"BESOM_RUN_ID": run, "BESOM_ATTEMPT": str(attempt)}
+        )
+
+    # The first hides in another session, as the workers of some launchers do.
+    hidden = os.environ | {"BESOM_RUN_ID": "run", "BESOM_ATTEMPT": "1"}
+    gone = start("sh", "-c", "setsid sleep 60 & echo $!; wait", environment=hidden)
+    wait_until(lambda: output.exists() and output.read_text().endswith("\n"))
+    old, present, other = process_of("run", 2), process_of("run", 3), process_of("runner", 1)
+    wait_until(lambda: len(run_processes("run")) == 4)
+    kill_orphans("run", before=3)
     ended.get(timeout=20)
-    assert child.reap() == -signal.SIGKILL
+    ended.get(timeout=20)
+    assert [gone.reap(), old.reap()] == [-signal.SIGKILL] * 2
+    wait_until(lambda: run_processes("run") == [(present.process.pid, 3)])
+    assert run_processes("runner") == [(other.process.pid, 1)]
+    for child in (present, other):
+        child.signal(signal.SIGKILL)
+        child.process.wait(20)
 
 
-def test_a_process_that_only_has_the_pid_of_an_earlier_attempt_is_left_alone(
-    start: Start, tmp_path: Path
-) -> None:
+def test_the_identity_of_a_process_ends_with_it(start: Start, ended: queue.SimpleQueue[None]) -> None:
     child = start("sleep", "60")
     identity = process_identity(child.process.pid)
     assert identity is not None
-    pid, started, boot = identity.split()
-    (tmp_path / "process").write_text(f"{pid} {int(started) - 1} {boot}")
-    end_orphan(RunFolder(tmp_path))
-    assert process_identity(child.process.pid) == identity
+    assert identity.startswith(f"{child.process.pid} ")
     child.signal(signal.SIGKILL)
-    child.process.wait()
-
-
-def test_a_run_without_an_earlier_process_has_no_orphan(tmp_path: Path) -> None:
-    end_orphan(RunFolder(tmp_path))
+    ended.get(timeout=20)
+    assert process_identity(child.process.pid) is None
+    child.reap()
+    assert process_identity(child.process.pid) is None

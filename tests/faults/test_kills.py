@@ -6,13 +6,12 @@ import os
 import signal
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from besom.agent.process import process_identity
+from besom.agent.process import run_processes
 from besom.records import RunState, Sweep
 from besom.testing.agents import Lab
 
@@ -43,12 +42,27 @@ def start_sweep(lab: Lab, monkeypatch: pytest.MonkeyPatch, size: int) -> Sweep:
     return lab.python_sweep(PROGRAM, str(list(range(size))), max_attempts=1000)
 
 
-def living(lab: Lab) -> Iterator[int]:
-    """Give the pids of the programs that run."""
-    for note in lab.folder.glob(".besom/runs/*/process"):
-        identity = note.read_text()
-        if identity and process_identity(int(identity.split()[0])) == identity:
-            yield int(identity.split()[0])
+def living(lab: Lab) -> list[int]:
+    """Give the pids of the programs that run; each leads a process group."""
+    found: list[int] = []
+    for path in lab.folder.glob(".besom/runs/*"):
+        found += [pid for pid, _ in run_processes(path.name) if is_leader(pid)]
+    return found
+
+
+def is_leader(pid: int) -> bool:
+    try:
+        return os.getpgid(pid) == pid
+    except ProcessLookupError:
+        return False
+
+
+def kill(pid: int) -> bool:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def check(lab: Lab, sweep: Sweep, size: int) -> None:
@@ -87,7 +101,7 @@ def test_agents_killed_at_200_random_points(lab: Lab, monkeypatch: pytest.Monkey
         orphans = list(living(lab)) if random.random() < 0.5 else []
         agent.kill()
         for pid in orphans:  # half of the time the machine dies, else only the agent
-            os.killpg(pid, signal.SIGKILL)
+            kill(pid)
         agent.wait(20)
         killed += 1
     assert lab.agent(sweep, **options).exit_code == 0
@@ -99,15 +113,12 @@ def test_programs_killed_at_200_random_points(lab: Lab, monkeypatch: pytest.Monk
     size = 60
     sweep = start_sweep(lab, monkeypatch, size)
     agent = lab.start_agent(sweep, workers=2, flapping=False)
-    killed: set[tuple[int, str]] = set()
-    while len(killed) < KILLS and agent.poll() is None:
+    killed = 0
+    while killed < KILLS:
         time.sleep(random.uniform(0.0, 0.3))
-        for pid in living(lab):
-            if random.random() < 0.5 and (identity := process_identity(pid)):
-                os.killpg(pid, signal.SIGKILL)
-                killed.add((pid, identity))
-                break
-    assert len(killed) == KILLS, "the sweep ended too early"
+        assert agent.poll() is None, f"the sweep ended after {killed} kills: {lab.agent_output()}"
+        if alive := living(lab):
+            killed += kill(random.choice(alive))
     assert agent.wait(300) == 0, lab.agent_output()
     check(lab, sweep, size)
 
@@ -122,7 +133,7 @@ def test_agents_told_to_leave_at_20_random_points(lab: Lab, monkeypatch: pytest.
         time.sleep(random.uniform(0.0, 0.6))
         agent.send_signal(signal.SIGTERM)
         assert agent.wait(60) == 143, lab.agent_output()
-        assert not list(living(lab))
+        assert not living(lab)
         states = Counter(lab.states(sweep))
         assert set(states) <= {RunState.PREEMPTED, RunState.FINISHED, RunState.PENDING}
     assert lab.agent(sweep).exit_code == 0
@@ -137,7 +148,7 @@ def joined(lab: Lab, sweep: Sweep) -> set[str]:
 def test_a_sweep_of_killed_agents_has_no_file_left_open(lab: Lab) -> None:
     sweep = lab.shell_sweep("exec sleep 60")
     agent = lab.start_agent(sweep, lease_seconds=0.5)
-    lab.wait(lambda: list(living(lab)))
+    lab.wait(lambda: living(lab))
     (orphan,) = living(lab)
     assert all("besom.db" not in str(link.readlink()) for link in Path(f"/proc/{orphan}/fd").iterdir())
     agent.kill()

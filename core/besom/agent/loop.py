@@ -26,7 +26,7 @@ from besom.agent.job import Job
 from besom.agent.options import AgentEvent, AgentOptions, AgentResult, EventKind, ignore
 from besom.agent.patience import Patience
 from besom.agent.prepare import prepare_folder
-from besom.agent.process import child_environment, note_process, start_child
+from besom.agent.process import child_environment, start_child
 from besom.agent.signals import LEAVE, received
 from besom.errors import StoreError, StorePlaceError, StoreVersionError, UsageError
 from besom.folders import RunFolder, run_environment
@@ -230,7 +230,6 @@ class _Loop:
             output=folder.output,
             on_end=lambda: self.events.put(_Ended(run.lease)),
         )
-        note_process(folder, child)
         timeout_at = None if options.timeout is None else time.monotonic() + options.timeout
         return Job(run, sweep, folder, slot, child, options.grace, written, timeout_at, shown=written)
 

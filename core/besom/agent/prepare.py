@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from besom.agent.process import end_orphan
+from besom.agent.process import kill_orphans
 from besom.folders import RunFolder, run_folder, write_run_folder
 from besom.journal import replay
 from besom.records import Lease, Run, Sweep
@@ -17,7 +17,7 @@ def prepare_folder(store: Store, run: Run, sweep: Sweep) -> RunFolder:
     """
     folder = run_folder(run.id)
     if run.attempt > 1:
-        end_orphan(folder)
+        kill_orphans(run.id, before=run.attempt)
         for attempt in range(1, run.attempt):
             replay(store, Lease(run.id, attempt), folder.journal(attempt))
     write_run_folder(folder, run, sweep)

@@ -5,6 +5,7 @@ The output goes to the file by descriptor, not by way of the agent, whose death 
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from besom.folders import RunFolder
+log = logging.getLogger(__name__)
 
 RANK_VARIABLES = frozenset(
     """
@@ -85,25 +86,32 @@ def child_environment(own: Mapping[str, str], *added: Mapping[str, str]) -> dict
     return environment
 
 
-def note_process(folder: RunFolder, child: Child) -> None:
-    """Write down which process a run has, for `end_orphan`."""
-    if (identity := process_identity(child.process.pid)) is not None:
-        _note(folder).write_text(identity)
+def kill_orphans(run_id: str, *, before: int) -> None:
+    """Kill what attempts `before` the given one at a run still have running on this machine.
 
-
-def end_orphan(folder: RunFolder) -> None:
-    """Kill what an earlier attempt at a run still has running here, so that two never share its checkpoints.
-
-    That happens when an agent died and its program went on without ever reporting, so that the lease ran out.
+    They have lost their lease: their agent died and they never reported, or it slept too long. Two attempts
+    must not write the same checkpoints. Needs a Linux /proc; elsewhere it does nothing.
     """
-    try:
-        identity = _note(folder).read_text()
-    except FileNotFoundError:
-        return
-    pid = int(identity.partition(" ")[0])
-    if process_identity(pid) == identity:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)
+    for pid, attempt in run_processes(run_id):
+        if attempt < before and pid != os.getpid():
+            log.warning("run %s: killing process %d, which attempt %d left behind", run_id, pid, attempt)
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def run_processes(run_id: str) -> list[tuple[int, int]]:
+    """Give (pid, attempt) of every process of a run on this machine, as their environments tell."""
+    found: list[tuple[int, int]] = []
+    wanted = f"BESOM_RUN_ID={run_id}".encode()
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:  # gone meanwhile, or somebody else's
+            continue
+        if wanted in words:
+            attempts = [word[14:] for word in words if word.startswith(b"BESOM_ATTEMPT=")]
+            found += [(int(path.parent.name), int(number)) for number in attempts if number.isdigit()]
+    return found
 
 
 def process_identity(pid: int) -> str | None:
@@ -115,10 +123,6 @@ def process_identity(pid: int) -> str | None:
         return None
     state, *fields = stat.rpartition(")")[2].split()
     return None if state in "ZX" else f"{pid} {fields[18]} {boot}"
-
-
-def _note(folder: RunFolder) -> Path:
-    return folder.path / "process"
 
 
 def _is_rank(name: str) -> bool:
