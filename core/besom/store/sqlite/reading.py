@@ -31,7 +31,7 @@ class Reading(Part):
     def progress(self, sweep_id: str) -> Progress:
         """Read the counts that the schema's triggers keep."""
         sweep = self.get_sweep(sweep_id)
-        started, *counted = self._database.read(SQL.counts, (sweep_id,))[0]
+        *counted, started = self._database.read(SQL.counts, (sweep_id,))[0]
         best = self.best_run(sweep_id)
         return Progress(
             state=sweep.state,
