@@ -58,7 +58,8 @@ def test_a_new_sweep_has_all_its_file_says(store: Store, tmp_path: Path) -> None
     file.parent.mkdir()
     file.write_text(
         "# mine\nname: first\nprogram: train.py\nmethod: random\nproject: p\nentity: e\n"
-        "run_cap: 7\nmax_attempts: 2\nseed: 5\nmetric: {name: loss, goal: minimize, target: 0.1}\nparameters: {a: {values: [1, 2, 3]}}\n"
+        "run_cap: 7\nmax_attempts: 2\nseed: 5\n"
+        "metric: {name: loss, goal: minimize, target: 0.1}\nparameters: {a: {values: [1, 2, 3]}}\n"
     )
     sweep = create_sweep(store, load(file))
     assert (sweep.name, sweep.method, sweep.project, sweep.entity) == ("first", "random", "p", "e")
