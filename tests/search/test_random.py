@@ -55,19 +55,21 @@ def test_neighbours_in_the_order_are_not_neighbours_in_the_space() -> None:
     size = 10**12
     images = [permuted(index, size, 3) for index in range(500)]
     assert stats.kstest([image / size for image in images], "uniform").pvalue > 1e-3
-    assert stats.kstest([((b - a) % size) / size for a, b in zip(images, images[1:])], "uniform").pvalue > 1e-3
+    assert (
+        stats.kstest([((b - a) % size) / size for a, b in zip(images, images[1:])], "uniform").pvalue > 1e-3
+    )
 
 
 def test_different_seeds_give_different_orders() -> None:
     space = {"a": {"min": 1, "max": 1000}}
-    orders = [
-        create_method(random_config(space, seed=seed)).suggest(0, 20, FakeHistory()) for seed in (1, 2)
-    ]
+    orders = [create_method(random_config(space, seed=seed)).suggest(0, 20, FakeHistory()) for seed in (1, 2)]
     assert orders[0] != orders[1]
 
 
 def test_weighted_values_come_as_often_as_their_weights_say() -> None:
-    config = random_config({"a": {"values": ["x", "y"], "probabilities": [0.9, 0.1]}, "b": {"min": 1, "max": 9999}})
+    config = random_config(
+        {"a": {"values": ["x", "y"], "probabilities": [0.9, 0.1]}, "b": {"min": 1, "max": 9999}}
+    )
     batch = create_method(config).suggest(0, 2000, FakeHistory())
     ratio = sum(item.params["a"] == "x" for item in batch.suggestions) / len(batch.suggestions)
     assert 0.87 < ratio < 0.93
@@ -86,7 +88,9 @@ def test_rare_values_still_come_in_the_end() -> None:
 
 
 def test_an_infinite_space_never_ends_and_respects_constraints() -> None:
-    config = random_config({"x": {"min": 0.0, "max": 1.0}, "y": {"min": 0.0, "max": 1.0}}, constraints=["x < y"])
+    config = random_config(
+        {"x": {"min": 0.0, "max": 1.0}, "y": {"min": 0.0, "max": 1.0}}, constraints=["x < y"]
+    )
     batch = create_method(config).suggest(10**6, 100, FakeHistory())
     assert len(batch.suggestions) == 100
     assert not batch.exhausted

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
-from besom.space.values import clamp, is_number, short
+from besom.space.values import clamp, is_finite, short
 
 _SMALLEST = 2.0**-53
 _STANDARD = NormalDist()
@@ -55,7 +55,7 @@ class Continuous:
     def find(self, value: Any) -> tuple[Any] | None:
         """Give `value` as a float if it lies within the bounds."""
         low, high = self.bounds
-        if not is_number(value) or not (math.isfinite(value) and low <= value <= high):
+        if not is_finite(value) or not low <= value <= high:
             return None
         return (float(value),)
 

@@ -27,7 +27,7 @@ from itertools import accumulate
 from typing import Any, Protocol
 
 from besom.space.continuous import Continuous
-from besom.space.values import canonical_text, clamp, is_number, short
+from besom.space.values import canonical_text, clamp, is_finite, short
 
 _RESOLUTION = 2**53  # what a float in [0, 1) can tell apart
 _DECIMAL = Context(prec=60)
@@ -189,7 +189,7 @@ class Lattice:
 
     def find(self, value: Any) -> tuple[Any] | None:
         """Give the lattice value within a billionth of a step of `value`."""
-        if not is_number(value) or not math.isfinite(value):
+        if not is_finite(value):
             return None
         position = self._position(value)
         if not 0 <= position < self.count:
@@ -261,7 +261,7 @@ class Rounded:
 
     def find(self, value: Any) -> tuple[Any] | None:
         """Give the multiple within a billionth of a step of `value`."""
-        if not is_number(value) or not math.isfinite(value):
+        if not is_finite(value):
             return None
         multiple = _steps(_decimal(value), self.step)
         if multiple != self._within(multiple):

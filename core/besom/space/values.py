@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -26,6 +27,14 @@ def content_key(flat: Mapping[str, Any]) -> str:
 def is_number(value: Any) -> bool:
     """Say whether a value is a number; booleans are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_finite(value: Any) -> bool:
+    """Say whether a value is a number that a float can hold the magnitude of."""
+    try:
+        return is_number(value) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def clamp(value: float, low: float, high: float) -> float:

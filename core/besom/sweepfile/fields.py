@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
-from typing import Any
-
-from besom.space.values import is_number
+from besom.space.values import is_finite
 from besom.sweepfile.tree import Entry, Node, Place, Problems, did_you_mean, joined, listed
 
 
@@ -91,7 +88,7 @@ class Fields:
         node = self.node(key)
         if node is None:
             return default
-        if is_number(node.value) and _finite(node.value):
+        if is_finite(node.value):
             return node.value  # type: ignore[return-value]
         quoted = isinstance(node.value, str) and _looks_like_number(node.value)
         hint = "; take the quotes away" if quoted else ""
@@ -126,13 +123,6 @@ def described(node: Node) -> str:
 
 def _looks_like_number(text: str) -> bool:
     try:
-        return _finite(float(text))
+        return is_finite(float(text))
     except ValueError:
-        return False
-
-
-def _finite(value: Any) -> bool:
-    try:
-        return math.isfinite(float(value))
-    except OverflowError:
         return False

@@ -135,7 +135,7 @@ class _Reader:
             if isinstance(value, kind):
                 return kind(value)
         if value is not None:
-            self.problems.add(None, f"{value!r} is a {type(value).__name__}, which sweep configs cannot hold")
+            self.problems.add(None, f"there is a value of type {type(value).__name__}, which sweep configs cannot hold")
         return None
 
     def refuse(self, message: str) -> None:
