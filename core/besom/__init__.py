@@ -134,10 +134,10 @@ def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = 
 
 
 def define_metric(
-    name: str, step_metric: str | None = None, summary: str | None = None, goal: str | None = None
+    name: str, step_metric: str | None = None, *, summary: str | None = None, goal: str | None = None
 ) -> None:
     """Say how a metric of this process's run is summarized; see `LiveRun.define_metric`."""
-    _attached("define_metric").define_metric(name, step_metric, summary, goal)
+    _attached("define_metric").define_metric(name, step_metric, summary=summary, goal=goal)
 
 
 def finish(exit_code: int | None = 0) -> None:

@@ -147,7 +147,7 @@ class Account:
         elif entry.kind == "preempting":
             self.preempting = True
         elif entry.kind == "finish":
-            self.finish = body
+            self.finish = self.finish or body  # the first ending counts
         elif entry.kind == "start":
             self._start(body)
 

@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from besom.errors import BesomError, NotFoundError
+from besom.errors import BesomError, NotFoundError, StoreError
 from besom.journal import Delivery, Replayed
 from besom.records import CONTINUE, Directive, Lease
 
@@ -71,8 +71,8 @@ class Flusher:
         if not self._wake.is_set():
             self._wake.set()
 
-    def settle(self, *, finish: bool, patience: float) -> Replayed | None:
-        """Deliver the rest in the calling thread; with `finish`, end the run as the journal says.
+    def settle(self, finish: dict[str, Any] | None, *, patience: float) -> Replayed | None:
+        """Deliver the rest in the calling thread; with the body of a `finish` entry, end the run so.
 
         Gives what the journal tells once all of it is stored; None when the store could not be reached for
         `patience` seconds.
@@ -83,7 +83,7 @@ class Flusher:
         self._thread.join(patience)
         while not self._thread.is_alive():
             try:
-                return self._settle(finish=finish)
+                return self._settle(finish)
             except BesomError as error:  # noqa: PERF203 - it sleeps afterwards
                 self._complain(error)
                 if time.monotonic() > deadline:
@@ -92,11 +92,13 @@ class Flusher:
         logger.error("run %s: not all of %s has reached the store", self._lease.run_id, self._path)
         return None
 
-    def _settle(self, *, finish: bool) -> Replayed:
+    def _settle(self, finish: dict[str, Any] | None) -> Replayed:
         store, delivery = self._connect()
         while self.directive.action != "lost" and (directive := delivery.deliver()) is not None:
             self._heed(directive)
-        told = delivery.account.replayed()
+        account = delivery.account
+        account.finish = account.finish or finish  # it is not in the journal when the disk was full
+        told = account.replayed()
         if finish and told.finished is not None:
             store.finish(self._lease, told.finished)
         delivery.close()
@@ -139,7 +141,10 @@ class Flusher:
 
     def _connect(self) -> tuple[Store, Delivery]:
         if self._store is None:
-            self._store = self._open_store()
+            try:
+                self._store = self._open_store()
+            except NotFoundError as error:
+                raise StoreError(str(error)) from error  # of a kind of store, not of this run
         if self._delivery is None:
             from besom.scheduler import Reporter
 

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from besom.config import Config
-from besom.errors import RunStopped, StateError, UsageError
+from besom.errors import RunStopped, StateError, StoreFullError, UsageError
 from besom.folders import RunFile, RunFolder
 from besom.journal import Journal
 from besom.jsonable import jsonable
@@ -21,7 +21,7 @@ from besom.records import RunState
 from besom.run.checkpoint import latest_checkpoint, note_checkpoint
 from besom.run.code import copy_code
 from besom.run.flusher import Flusher
-from besom.run.outcome import agent_lives, exit_code_of, last_lines
+from besom.run.outcome import agent_lives, code_and_error
 from besom.run.row import as_row, as_step
 from besom.run.summary import Summary
 from besom.summarize import Summarizer
@@ -174,6 +174,7 @@ class LiveRun:
         self,
         name: str,
         step_metric: str | None = None,
+        *,
         summary: str | None = None,
         goal: str | None = None,
         **_: Any,
@@ -265,11 +266,8 @@ class LiveRun:
         A code other than 0 means that it failed, or was preempted if `mark_preempting` was called.
         """
         code = exit_code or 0
-        if code:
-            state = RunState.PREEMPTED if self._preempting else RunState.FAILED
-        else:
-            state = self._stopped_state() if self._stop_seen else RunState.FINISHED
-        self._end(state, code, None)
+        ended = self._stopped_state() if self._stop_seen else RunState.FINISHED
+        self._end(self._error_state() if code else ended, code, None)
 
     def end_with(self, exception: BaseException | None) -> None:
         """End the run by what leaves its program: None and SystemExit(0) finish it, RunStopped stops it.
@@ -279,35 +277,31 @@ class LiveRun:
         """
         if exception is None:
             self.finish()
-        elif isinstance(exception, RunStopped):
-            self._end(self._stopped_state(), 0, None)
-        elif isinstance(exception, SystemExit):
-            code, said = exit_code_of(exception)
-            if code and self.judged:
-                self.leave()
-            else:
-                self._end(self._error_state() if code else RunState.FINISHED, code, said)
+            return
+        code, error = code_and_error(exception)
+        if isinstance(exception, RunStopped):
+            self._end(self._stopped_state(), code, error)
+        elif code and self.judged and isinstance(exception, (SystemExit, KeyboardInterrupt)):
+            self.leave()
         elif isinstance(exception, KeyboardInterrupt):
-            if self.judged:
-                self.leave()
-            else:
-                self._end(RunState.KILLED, 130, "interrupted from the keyboard")
+            self._end(RunState.KILLED, code, error)
         else:
-            self._end(self._error_state(), 1, last_lines(exception))
+            self._end(self._error_state() if code else RunState.FINISHED, code, error)
 
     def leave(self) -> None:
         """Deliver everything and let go of the run without ending it: its agent will."""
-        self._close(finish=False, patience=LEAVE_PATIENCE)
+        self._close(None, patience=LEAVE_PATIENCE)
 
     def _end(self, state: RunState, code: int, error: str | None) -> None:
         with self._lock:
             if self._finished:
                 return
+            ending = {"state": state.value, "exit_code": code, "error": error}
             if self._owned:
-                self._record("finish", {"state": state.value, "exit_code": code, "error": error})
-            self._close(finish=True, patience=FINISH_PATIENCE)
+                self._record_last("finish", ending)
+            self._close(ending, patience=FINISH_PATIENCE)
 
-    def _close(self, *, finish: bool, patience: float) -> None:
+    def _close(self, ending: dict[str, Any] | None, *, patience: float) -> None:
         global _active  # noqa: PLW0603
         with self._lock:
             if self._finished:
@@ -318,10 +312,17 @@ class LiveRun:
             if self._journal is None:
                 return
             if self._owned and self._flusher is not None:
-                told = self._flusher.settle(finish=finish, patience=patience)
+                told = self._flusher.settle(ending, patience=patience)
                 if told is not None:
-                    self._journal.append("delivered", time.time(), told.as_entry())
+                    self._record_last("delivered", told.as_entry())
             self._journal.close()
+
+    def _record_last(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Note what the end of a run does not depend on: a full disk shall not keep it from ending."""
+        try:
+            self._record(kind, body)
+        except StoreFullError as error:
+            logger.warning("run %s: %s", self.id, error)
 
     @property
     def _owned(self) -> bool:

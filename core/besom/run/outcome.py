@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import traceback
 
+from besom.errors import RunStopped
+
 ERROR_LINES = 20
 
 
@@ -19,14 +21,17 @@ def agent_lives() -> bool:
     return True
 
 
-def exit_code_of(exception: SystemExit) -> tuple[int, str | None]:
-    """Give the process's exit code and message for a SystemExit."""
-    if exception.code is None or isinstance(exception.code, int):
-        return int(exception.code or 0), None
-    return 1, str(exception.code)
+def code_and_error(exception: BaseException) -> tuple[int, str | None]:
+    """Give the exit code that an exception makes of a program, and what to say about it.
 
-
-def last_lines(exception: BaseException) -> str:
-    """Give the end of a traceback, where the cause stands."""
+    The error is what a SystemExit says, else the end of the traceback, where the cause stands.
+    """
+    if isinstance(exception, RunStopped):
+        return 0, None
+    if isinstance(exception, KeyboardInterrupt):
+        return 130, "interrupted from the keyboard"
+    if isinstance(exception, SystemExit):
+        code = exception.code
+        return (int(code or 0), None) if code is None or isinstance(code, int) else (1, str(code))
     lines = "".join(traceback.format_exception(exception)).rstrip().splitlines()
-    return "\n".join(lines[-ERROR_LINES:])
+    return 1, "\n".join(lines[-ERROR_LINES:])
