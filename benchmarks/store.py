@@ -1,9 +1,9 @@
-"""How many runs a store can carry per second, against Optuna's storages and against bare SQLite, in the same minutes.
+"""How many runs a store carries per second, against Optuna's storages and bare SQLite, in the same minutes.
 
-One cycle is what a run costs its store: a claim, ten separately acknowledged reports, an ending. Each of besom's
-reports also brings the new summary and metric, as those of a real run do. `floor` is the least that SQLite itself can
-do the same work with: a minimal schema, one statement per step, no queue. Every contender runs the given number of
-processes for the same time; the runs it counts are looked up afterwards.
+One cycle is what a run costs its store: a claim, ten separately acknowledged reports, an ending. Each of
+besom's reports also brings the new summary and metric, as those of a real run do. `floor` is the least that
+SQLite itself can do the same work with: a minimal schema, one statement per step, no queue. Every contender
+runs the given number of processes for the same time; the runs it counts are looked up afterwards.
 """
 
 from __future__ import annotations
@@ -236,7 +236,9 @@ def contest(contender: Contender, workers: int, seconds: float) -> Measured:
         return Measured(len(latencies) / elapsed, latencies)
 
 
-def _work(contender: Contender, path: Path, worker: int, seconds: float, ready: Any, results: Any) -> None:
+def _work(  # noqa: PLR0917 - a process's arguments
+    contender: Contender, path: Path, worker: int, seconds: float, ready: Any, results: Any
+) -> None:
     cycle = contender.cycle(path, worker)
     ready.wait()
     latencies: list[float] = []
@@ -265,23 +267,23 @@ def measure(quick: bool) -> list[Figure]:
             Figure(f"runs/s {at}", rate, "/s", None, "higher"),
             Figure(f"÷ SQLite floor {at}", 100 * rate / floor, "%", 40, "higher", f"{note} {floor:,.0f}"),
             Figure(
-                f"÷ Optuna RDB-SQLite {at}", rate / rdb.rate, "×", 100, "higher", f"{note} {rdb.rate:.1f}"
+                f"÷ Optuna RDB-SQLite {at}", rate / rdb.rate, "x", 100, "higher", f"{note} {rdb.rate:.1f}"
             ),
             Figure(
                 f"÷ Optuna JournalFile {at}",
                 rate / journal.rate,
-                "×",
+                "x",
                 10,
                 "higher",
                 f"{note} {journal.rate:.0f}",
             ),
-            Figure(f"synchronous=full ÷ RDB {at}", full / rdb.rate, "×", 20, "higher", f"{full:,.0f} runs/s"),
+            Figure(f"synchronous=full ÷ RDB {at}", full / rdb.rate, "x", 20, "higher", f"{full:,.0f} runs/s"),
         ]
         if workers == max(WORKERS):
             p99 = median(pair[1].quantile(0.99) for pair in pairs)
             worst = max(pair[1].latencies[-1] for pair in pairs)
-            rivals = f"worst {1e3 * worst:.0f} ms; floor's p99 {median(pair[0].quantile(0.99) for pair in pairs):.0f} ms,"
-            rivals += f" Optuna's worst {rdb.latencies[-1]:.1f} s"
+            floor_p99 = median(pair[0].quantile(0.99) for pair in pairs)
+            rivals = f"worst {1e3 * worst:.0f} ms; floor {floor_p99:.0f} ms; Optuna's worst {rdb.latencies[-1]:.1f} s"
             figures.append(Figure(f"p99 of a cycle {at}", p99, "ms", 100, "lower", rivals))
     return figures
 

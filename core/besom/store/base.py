@@ -2,12 +2,20 @@
 
 Rules that every backend keeps, and `besom.testing.stores.StoreContract` proves:
 
-* A call returns only after its effect is durable to the death of the calling process; it either happened whole or not at all.
+* A call returns only after its effect is durable to the death of the calling process; it happened whole or
+  not at all.
 * Time is the store's own: callers pass durations, never instants. Leases survive jumps of the wall clock.
 * A point is handed out once. `claim` and `offer` are one transaction each; keys are unique within a sweep.
-* An attempt number is a fencing token: what comes from an older attempt is kept as superseded and changes nothing else.
-* Every writing call may be repeated with the same arguments after a lost reply and then changes nothing.
-* Costs do not grow with the history of a sweep, except for calls that return it.
+* An attempt number is a fencing token: what comes from an older attempt is kept as superseded and changes
+  nothing else. A lease that ran out is lost once `claim` or `reap` has noticed; until then its holder may
+  prolong it.
+* A writing call may be repeated with the same arguments after a lost reply and then changes nothing (it may
+  raise, as `enqueue` does for a point that has a run). Not so those that give something new: `create_sweep`,
+  `create_run`, `add_agent` and `claim`.
+* Costs do not grow with the history of a sweep, except for calls that return it and `rung_loss`.
+* JSON is kept as JSON: numbers keep their types. UsageError for what JSON cannot hold, NaN and infinities
+  included.
+* NotFoundError for a sweep or run that is not there; lists of something that is not there are empty.
 
 A store may be used from several threads and, opened anew, from several processes.
 """
@@ -53,7 +61,7 @@ class Store(Protocol):
     # ---- sweeps
 
     def create_sweep(self, draft: SweepDraft) -> Sweep:
-        """Create a sweep in state PENDING under a new id."""
+        """Create a sweep in state PENDING under a new id; without a name it is called "sweep-<id>"."""
         ...
 
     def get_sweep(self, sweep_id: str) -> Sweep:
@@ -84,8 +92,8 @@ class Store(Protocol):
     ) -> Sweep:
         """Replace the sweep's config and count its version up; StateError unless it is at `version`.
 
-        The cursor returns to 0, the buffer is emptied and the sweep is no longer exhausted (a FINISHED
-        one is RUNNING again): the method walks the new space, and keys that have runs are not handed out again.
+        The cursor returns to 0, the buffer is emptied and the sweep is no longer exhausted (a FINISHED one is
+        RUNNING again): the method walks the new space, and keys that have runs are not handed out again.
         """
         ...
 
@@ -113,29 +121,37 @@ class Store(Protocol):
     ) -> Run:
         """Add a chosen run, PENDING and ahead of the buffer; with `outcome` it is added as already ended.
 
-        Takes the key out of the buffer. StateError, naming the run, if the key has a run already.
+        Takes the key out of the buffer. StateError, naming the run, if the key has a run already. The run
+        gets its number now. The sweep's state stays, whatever the value of `outcome`.
         """
         ...
 
     def claim(self, sweep_id: str, agent_id: str, *, lease_seconds: float) -> Run | None:
         """Hand out the next run with a lease, or None when nothing waits or the sweep takes no runs.
 
-        First ends what has lost its lease (`reap`), then takes queued runs in the order PREEMPTED and
-        PENDING by number, then the buffer in its order, but never more than `run_cap` runs in all.
-        A PENDING sweep becomes RUNNING. Only a RUNNING sweep hands out runs.
+        First ends what has lost its lease (`reap`), whatever the state of the sweep. Then takes PREEMPTED
+        runs by number, then PENDING ones by number, then the buffer in its order. No more than `run_cap`
+        different runs are handed out in all: those that had been handed out before always are again, those
+        added with an outcome do not count, and deleting a run makes room. A PENDING sweep becomes RUNNING.
+        Only a RUNNING sweep hands out runs.
         """
         ...
 
     def reap(self, sweep_id: str) -> int:
         """End every attempt of the sweep whose lease ran out; returns how many.
 
-        Such a run is PENDING again, or CRASHED once it has crashed `max(max_attempts, MAX_CRASHES)` times; one
-        that was asked to stop is STOPPED, one asked to be killed is KILLED.
+        Such a run is PENDING again, or CRASHED once it has crashed `max(max_attempts, MAX_CRASHES)` times;
+        one that was asked to stop is STOPPED, one asked to be killed is KILLED. The attempt itself is kept as
+        CRASHED, STOPPED or KILLED.
         """
         ...
 
     def finish_sweep(self, sweep_id: str) -> Sweep:
-        """Move a RUNNING sweep to FINISHED if it is exhausted or at its cap and has nothing buffered, queued or running."""
+        """Move a RUNNING sweep to FINISHED if nothing runs and nothing more can be handed out.
+
+        Nothing can be when the sweep is exhausted with nothing buffered or queued, or at its cap with nothing
+        queued that was handed out before. Otherwise the sweep is given back as it is.
+        """
         ...
 
     # ---- a run, by its lease
@@ -143,11 +159,19 @@ class Store(Protocol):
     def create_run(
         self, *, run_id: str | None, project: str | None, name: str | None, lease_seconds: float
     ) -> Run:
-        """Start a run outside every sweep; with the id of an ended solo run, its next attempt."""
+        """Start a run outside every sweep; with the id of a solo run that is not running, its next attempt.
+
+        An unknown `run_id` becomes the run's id; UsageError if it could not name a folder. StateError if the
+        run is running or belongs to a sweep. First ends solo runs that have lost their lease, as CRASHED.
+        """
         ...
 
     def heartbeat(self, leases: Sequence[Lease], *, lease_seconds: float) -> dict[Lease, Directive]:
-        """Prolong leases; says for each what is wanted of the run, `lost` when a later attempt has it."""
+        """Prolong leases; says for each what is wanted of the run.
+
+        `lost` when a later attempt has it, when the lease ran out and was ended, or when the run was deleted;
+        `continue` when the attempt has ended by `finish`. A lease never gets shorter.
+        """
         ...
 
     def report(
@@ -162,30 +186,40 @@ class Store(Protocol):
         """Store what a run logged, prolong its lease, and say what is wanted of it.
 
         Rows already stored (same lease and `seq`) are left alone. `summary` replaces the summary and `value`
-        the metric; None keeps both.
+        the metric; None keeps both, and so does a value that is not finite. From an attempt that is lost or
+        has ended, the rows are stored and nothing else changes. Answers as `heartbeat` does.
         """
         ...
 
     def set_run_config(self, lease: Lease, config: Mapping[str, Any]) -> None:
-        """Replace the config a run reports (parameters and defaults together)."""
+        """Replace the config a run reports (parameters and defaults together) while its attempt runs."""
         ...
 
     def finish(self, lease: Lease, outcome: Outcome) -> Run:
         """End an attempt; the first outcome counts, a repeated one changes nothing.
 
         FAILED puts the run back into the queue as PENDING while its failures are below the sweep's
-        `max_attempts`; PREEMPTED always does, as PREEMPTED. From a lost lease the outcome is kept as a superseded
-        attempt, and the run is returned as it is. A finished value that reaches the metric's target finishes the
-        sweep: no new runs, running ones go on.
+        `max_attempts`; PREEMPTED always does, as PREEMPTED. A run that was asked to stop is not queued again:
+        it ends as FAILED, or instead of PREEMPTED as STOPPED (KILLED if it was to be killed). Summary and
+        value stay until the next attempt reports. From a lost lease the outcome is kept as a superseded
+        attempt, and the run is returned as it is. The value of a FINISHED or STOPPED run that reaches the
+        metric's target finishes a sweep that is RUNNING or PAUSED: no new runs, running ones go on.
         """
         ...
 
     def request_stop(self, run_id: str, reason: str, *, kill: bool = False) -> Run:
-        """Ask a running run to stop; a queued one ends as STOPPED (KILLED with `kill`) at once; StateError if ended."""
+        """Ask a running run to stop; a queued one ends as STOPPED (KILLED with `kill`) at once.
+
+        The first reason stays; a later `kill` makes a stop a kill. StateError if the run has ended.
+        """
         ...
 
     def retry(self, run_id: str) -> Run:
-        """Put an ended run back into the queue as PENDING with its counts of failures and crashes at 0."""
+        """Put an ended run back into the queue as PENDING with its counts of failures and crashes at 0.
+
+        A queued run stays as it is. StateError while it runs, and for a run outside every sweep. The sweep's
+        state stays: a FINISHED one must be set RUNNING for the run to be handed out.
+        """
         ...
 
     def delete_run(self, run_id: str, *, release: bool) -> None:
@@ -213,7 +247,10 @@ class Store(Protocol):
         ...
 
     def best_run(self, sweep_id: str) -> Run | None:
-        """Give the run with the best finite metric among FINISHED, STOPPED and RUNNING ones; the earliest of equals."""
+        """Give the run with the best metric among FINISHED, STOPPED and RUNNING ones; the lowest number of equals.
+
+        A sweep without a metric is taken to minimize.
+        """
         ...
 
     def find_key(self, sweep_id: str, key: str) -> Run | None:
@@ -245,7 +282,10 @@ class Store(Protocol):
         ...
 
     def mark(self, sweep_id: str, run_id: str, rung: int, loss: float) -> None:
-        """Note a run's loss (lower is better) at a rung; a later mark of the same run and rung replaces it."""
+        """Note a run's loss (lower is better) at a rung; a later mark of the same run and rung replaces it.
+
+        UsageError for NaN.
+        """
         ...
 
     def rung_size(self, sweep_id: str, rung: int) -> int:
@@ -267,7 +307,7 @@ class Store(Protocol):
         ...
 
     def list_agents(self, sweep_id: str) -> list[Agent]:
-        """Give the agents a sweep has had, newest first; `seen` is their latest claim or heartbeat."""
+        """Give the agents a sweep has had, newest first; `seen` is their latest claim or heartbeat, to a second."""
         ...
 
 

@@ -1,0 +1,22 @@
+"""The contract of `besom.store.base.Store`, as a suite that every backend runs whole.
+
+    class TestMyStore(StoreContract):
+        def open(self, folder, time):
+            return MyStore(folder / "store", clock=...)  # reads `time.wall()` and `time.lease()`
+
+A backend adds tests of its own; it never leaves one out.
+"""
+
+from __future__ import annotations
+
+from besom.testing.stores.ground import Ground, Time
+from besom.testing.stores.queue import QueueContract
+from besom.testing.stores.reading import ReadingContract
+from besom.testing.stores.runs import RunContract
+from besom.testing.stores.sweeps import SweepContract
+
+__all__ = ["Ground", "StoreContract", "Time"]
+
+
+class StoreContract(SweepContract, QueueContract, RunContract, ReadingContract):
+    """Every promise of the protocol; subclass it and provide `open`."""
