@@ -131,11 +131,12 @@ class _Reader:
             return None
         if isinstance(value, str):
             return str.__str__(value)  # of an enum, too, the text
-        for kind in (bool, int, float):
-            if isinstance(value, kind):
-                return kind(value)
+        for plain in (bool, int, float):
+            if isinstance(value, plain):
+                return plain(value)
         if value is not None:
-            self.problems.add(None, f"there is a value of type {type(value).__name__}, which sweep configs cannot hold")
+            kind = type(value).__name__
+            self.problems.add(None, f"there is a value of type {kind}, which sweep configs cannot hold")
         return None
 
     def refuse(self, message: str) -> None:
