@@ -123,9 +123,9 @@ def mutated(seed: int) -> str:
 def test_a_mangled_file_is_a_config_or_an_error_with_a_place(batch: int) -> None:
     for seed in range(40 * batch, 40 * batch + 40):
         text = mutated(seed)
-        started = time.perf_counter()
+        started = time.process_time()
         found = config_or_problems(text)
-        assert time.perf_counter() - started < 1, text
+        assert time.process_time() - started < 1, text
         if isinstance(found, SweepConfig):
             json.dumps(found.raw, allow_nan=False)
             point = found.space.draw(1, 1)
@@ -163,13 +163,13 @@ from besom.errors import SweepFileError
 from besom.sweepfile import parse
 text = sys.stdin.read()
 base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-started = time.perf_counter()
+started = time.process_time()
 try:
     parse(text)
     answer = "config"
 except SweepFileError as error:
     answer = str(error)
-print(time.perf_counter() - started, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024)
+print(time.process_time() - started, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024)
 print(answer[:500])
 """
 
