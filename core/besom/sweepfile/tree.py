@@ -33,10 +33,12 @@ class Node:
     def __init__(self, value: Value, place: Place | None = None) -> None:
         self.value = value
         self.place = place
-        inside = [entry.node for entry in value.values()] if isinstance(value, dict) else value
-        children = inside if isinstance(inside, list) else ()
-        self.weight: int = 1 + sum(child.weight for child in children)
-        self.depth: int = 1 + max((child.depth for child in children), default=0)
+        self.weight = 1
+        self.depth = 1
+        if isinstance(value, (list, dict)) and value:
+            children = [entry.node for entry in value.values()] if isinstance(value, dict) else value
+            self.weight += sum(child.weight for child in children)
+            self.depth += max(child.depth for child in children)
 
     def plain(self) -> Any:
         """Give the JSON value without places."""
