@@ -243,11 +243,11 @@ class Store(Protocol):
         changed_after: int | None = None,
         limit: int | None = None,
     ) -> list[Run]:
-        """Give the runs of a sweep (None: the solo runs) by number; with `changed_after`, by `changed`."""
+        """Give the runs of a sweep (None: solo ones) by number; with `changed_after`, by `changed`."""
         ...
 
     def best_run(self, sweep_id: str) -> Run | None:
-        """Give the run with the best metric among FINISHED, STOPPED and RUNNING ones; the lowest number of equals.
+        """Give the best run among FINISHED, STOPPED and RUNNING ones; of equals, that with the lowest number.
 
         A sweep without a metric is taken to minimize.
         """
@@ -307,7 +307,7 @@ class Store(Protocol):
         ...
 
     def list_agents(self, sweep_id: str) -> list[Agent]:
-        """Give the agents a sweep has had, newest first; `seen` is their latest claim or heartbeat, to a second."""
+        """Give the agents a sweep has had, newest first; `seen`: at a claim or heartbeat, to a second."""
         ...
 
 

@@ -181,8 +181,10 @@ class RunContract(Ground):
 
     def test_a_failed_run_is_tried_again_up_to_max_attempts(self, store: Store) -> None:
         sweep = sweep_with(store, 1, max_attempts=3)
+        (waiting,) = store.active(sweep.id)
         for attempt in (1, 2, 3):
             run = claim(store, sweep)
+            assert run.params == waiting
             assert (run.attempt, run.error, run.exit_code) == (attempt, None, None)
             after = store.finish(run.lease, Outcome(RunState.FAILED, exit_code=1, error="boom"))
             assert (after.failures, after.error) == (attempt, "boom")
@@ -190,6 +192,7 @@ class RunContract(Ground):
             assert (after.ended is None) == (attempt < 3)
             assert store.finish(run.lease, Outcome(RunState.FINISHED)) == after
         assert claims_nothing(store, sweep)
+        (run,) = store.list_runs(sweep.id)
         assert [one.state for one in store.attempts(run.id)] == [RunState.FAILED] * 3
 
     def test_without_max_attempts_a_failed_run_stays_failed(self, store: Store) -> None:
@@ -202,6 +205,7 @@ class RunContract(Ground):
             run = claim(store, sweep)
             assert (run.attempt, run.failures, run.crashes) == (attempt, 0, 0)
             assert finish(store, run, state=RunState.PREEMPTED).state is RunState.PREEMPTED
+        (run,) = store.list_runs(sweep.id)
         assert store.attempts(run.id)[0].state is RunState.PREEMPTED
 
     @pytest.mark.parametrize("state", [SweepState.RUNNING, SweepState.PAUSED])
