@@ -21,11 +21,19 @@ RUNS = 100_000
 REPORTS = 10
 PARAMETERS = "abcdef"
 
+PEAK = """
+from pathlib import Path
+def peak():
+    # VmHWM and not getrusage's figure, which a child inherits from its parent.
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0])
+"""
+
 JOIN = """
-import json, resource, sys, time
+import json, sys, time
 from besom.store import open_store
 import besom.store.sqlite
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+memory = peak()
 cpu, wall = time.process_time(), time.perf_counter()
 store = open_store(sys.argv[1])
 sweep = store.get_sweep(sys.argv[2])
@@ -33,21 +41,21 @@ agent = store.add_agent(sweep.id, host="here", pid=1)
 run = store.claim(sweep.id, agent.id, lease_seconds=60)
 assert run is not None and run.number == int(sys.argv[3]) + 1, run
 cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
+memory = peak() - memory
 print(json.dumps({"cpu": cpu, "wall": wall, "memory": memory / 1024}))
 """
 
 JOIN_OPTUNA = """
-import json, resource, sys, time
+import json, sys, time
 import optuna, sqlalchemy
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-memory, cpu = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+memory, cpu = peak(), time.process_time()
 study = optuna.load_study(study_name="bench", storage="sqlite:///" + sys.argv[1])
 trial = study.ask()
 for name in "abcdef":
     trial.suggest_float(name, 1e-5, 1, log=True)
 cpu = time.process_time() - cpu
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
+memory = peak() - memory
 print(json.dumps({"cpu": cpu, "memory": memory / 1024}))
 """
 
@@ -108,7 +116,7 @@ def fill_optuna(path: Path, runs: int) -> None:
 def join(script: str, *arguments: str) -> dict[str, float]:
     """Run a script in a fresh process and give what it measured."""
     ended = subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True
+        [sys.executable, "-c", PEAK + script, *arguments], capture_output=True, text=True, check=True
     )
     measured: dict[str, float] = json.loads(ended.stdout)
     return measured

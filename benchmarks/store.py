@@ -253,7 +253,7 @@ def measure(quick: bool) -> list[Figure]:
     """Compare the stores at 1, 8 and 32 processes."""
     import optuna  # noqa: F401 - here, so that the workers do not import it in their own time
 
-    rounds, ours, theirs = (3, 0.6, 2.0) if quick else (7, 2.0, 15.0)
+    rounds, ours, theirs = (3, 0.5, 1.0) if quick else (7, 2.0, 15.0)
     figures: list[Figure] = []
     for workers in WORKERS:
         pairs = [(contest(Floor(), workers, ours), contest(Besom(), workers, ours)) for _ in range(rounds)]

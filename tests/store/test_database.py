@@ -150,7 +150,8 @@ def test_every_query_is_used() -> None:
         "gate", "claim_queued", "take_suggestion", "insert_claimed", "overdue", "report", "prolong",
         "end_run",
         "offer", "observations", "list_changed", "active", "lowest", "highest", "lowest_running",
-        "find_key", "counts", "history", "last_row", "rung_size", "rung_loss", "run_marks", "list_agents", "has_work",
+        "find_key", "counts", "history", "last_row", "rung_size", "rung_loss", "run_marks",
+        "list_agents", "has_work",
         "next_reap",
     ],
 )  # fmt: skip

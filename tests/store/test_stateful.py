@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from besom.records import QUEUED, Lease, Outcome, RunState, SweepState
 from besom.store.base import MAX_CRASHES
@@ -234,11 +240,12 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-class TestStore(StoreMachine.TestCase):
-    settings = settings(
+def test_the_store_keeps_to_the_model_in_every_order() -> None:
+    steps = settings(
         max_examples=110,  # of 50 steps: 5 500
         stateful_step_count=50,
         deadline=None,
         derandomize=True,
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )
+    run_state_machine_as_test(StoreMachine, settings=steps)
