@@ -13,7 +13,7 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
+    run_state_machine_as_test,  # pyright: ignore[reportUnknownVariableType]
 )
 
 from besom.records import QUEUED, Lease, Outcome, RunState, SweepState
