@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from contextlib import suppress
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -83,8 +84,8 @@ def check(lab: Lab, sweep: Sweep) -> None:
         assert finished == [run.attempt]
     acknowledged: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
     for line in (lab.folder / "acknowledged").read_text().splitlines():
-        run_id, attempt, number = line.split()
-        acknowledged[run_id, int(attempt)].add(int(number))
+        words = line.split()
+        acknowledged[words[0], int(words[1])].add(int(words[2]))
     for (run_id, attempt), numbers in acknowledged.items():
         stored = [row.data["number"] for row in lab.store.history(run_id, attempt=attempt)]
         assert stored == sorted(set(stored)), f"{run_id} attempt {attempt} has rows twice or out of order"
@@ -94,7 +95,7 @@ def check(lab: Lab, sweep: Sweep) -> None:
 
 def test_agents_killed_at_200_random_points(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     random = Random(1)
-    options = {"workers": 2, "lease_seconds": 1.0, "flapping": False}
+    options: dict[str, Any] = {"workers": 2, "lease_seconds": 1.0, "flapping": False}
     sweep = start_sweep(lab, monkeypatch)
     killed = 0
     while killed < KILLS:
@@ -134,7 +135,7 @@ def test_agents_told_to_leave_at_20_random_points(lab: Lab, monkeypatch: pytest.
     sweep = start_sweep(lab, monkeypatch)
     for _ in range(20):
         agent = lab.start_agent(sweep, workers=2)
-        lab.wait(lambda agent=agent: str(agent.pid) in joined(lab, sweep))
+        wait_for_joining(lab, sweep, agent.pid)
         time.sleep(random.uniform(0.0, 0.6))
         agent.send_signal(signal.SIGTERM)
         assert agent.wait(60) == 143, lab.agent_output()
@@ -146,8 +147,8 @@ def test_agents_told_to_leave_at_20_random_points(lab: Lab, monkeypatch: pytest.
     check(lab, sweep)
 
 
-def joined(lab: Lab, sweep: Sweep) -> set[str]:
-    return {str(agent.pid) for agent in lab.store.list_agents(sweep.id)}
+def wait_for_joining(lab: Lab, sweep: Sweep, pid: int) -> None:
+    lab.wait(lambda: pid in {agent.pid for agent in lab.store.list_agents(sweep.id)})
 
 
 def test_a_sweep_of_killed_agents_has_no_file_left_open(lab: Lab) -> None:
