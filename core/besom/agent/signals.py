@@ -38,5 +38,5 @@ def received(handle: Callable[[int], None], *, forward: bool) -> Generator[None]
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for restored, handler in before.items():
+            signal.signal(restored, handler)
