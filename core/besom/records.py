@@ -194,7 +194,7 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One `run.log` call; `seq` counts the entries of an attempt's journal and makes replay idempotent."""
+    """One `run.log` call; `seq` grows along an attempt's journal and makes replay idempotent."""
 
     seq: int
     step: int
