@@ -185,9 +185,10 @@ class Store(Protocol):
     ) -> Directive:
         """Store what a run logged, prolong its lease, and say what is wanted of it.
 
-        Rows already stored (same lease and `seq`) are left alone. `summary` replaces the summary and `value`
-        the metric; None keeps both, and so does a value that is not finite. From an attempt that is lost or
-        has ended, the rows are stored and nothing else changes. Answers as `heartbeat` does.
+        Rows already stored (same lease and `seq`) are left alone. `summary` replaces the summary and with it
+        the metric: a `value` of None, or one that is not finite, says that the run has none now. Without a
+        summary both stay, unless a finite value comes alone. From an attempt that is lost or has ended, the
+        rows are stored and nothing else changes. Answers as `heartbeat` does.
         """
         ...
 

@@ -50,6 +50,21 @@ class RunContract(Ground):
         store.report(run.lease, [], value=2.0, lease_seconds=MINUTE)
         assert finish(store, run, value).value == 2.0
 
+    @pytest.mark.parametrize("lost", [None, float("nan")])
+    def test_a_summary_without_a_finite_metric_takes_the_value_away(
+        self, store: Store, lost: float | None
+    ) -> None:
+        sweep = sweep_with(store)
+        run, other = claim(store, sweep), claim(store, sweep)
+        store.report(run.lease, [], summary={"loss": 0.1}, value=0.1, lease_seconds=MINUTE)
+        store.report(run.lease, [], summary={"loss": "NaN"}, value=lost, lease_seconds=MINUTE)
+        assert store.get_run(run.id).value is None
+        finish(store, run)
+        finish(store, other, 0.5)
+        best = store.best_run(sweep.id)
+        assert best is not None
+        assert best.id == other.id
+
     def test_rows_that_are_no_json_are_a_usage_error_and_leave_nothing(self, store: Store) -> None:
         run = claim(store, sweep_with(store))
         for wrong in (float("nan"), object()):
