@@ -15,7 +15,6 @@ HEAVY = (
     "numpy",
     "scipy",
     "yaml",
-    "sqlite3",
     "importlib.metadata",
     "besom.store",
     "besom.agent",
