@@ -3,8 +3,7 @@
 The environment of a run's process:
 
     BESOM_STORE BESOM_DIR BESOM_SWEEP_ID BESOM_RUN_ID BESOM_ATTEMPT BESOM_RUN_DIR BESOM_PARAMS_FILE
-    BESOM_AGENT_PID
-    BESOM_LEASE_SECONDS
+    BESOM_AGENT_PID BESOM_LEASE_SECONDS
 
 A run id in the environment means "attach to this run", never "claim one".
 """
@@ -25,12 +24,12 @@ def besom_dir() -> Path:
     """Give the folder for runs and the default store, without creating it.
 
     `BESOM_DIR`; else `.besom` inside `WANDB_DIR`; else the nearest `.besom` upward from the working
-    directory; else `.besom` in it.
+    directory; else `.besom` in it. A `~` at the start of either variable is the home folder.
     """
     if named := os.environ.get("BESOM_DIR"):
-        return Path(named).absolute()
+        return Path(named).expanduser().absolute()
     if wandb_dir := os.environ.get("WANDB_DIR"):
-        return Path(wandb_dir).absolute() / ".besom"
+        return Path(wandb_dir).expanduser().absolute() / ".besom"
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / ".besom").is_dir():
@@ -48,6 +47,11 @@ class RunFolder:
     """A run's folder and the files in it."""
 
     path: Path
+
+    @property
+    def home(self) -> Path:
+        """The folder it was made in, `besom_dir()` unless another was named."""
+        return self.path.parents[1]
 
     @property
     def params_file(self) -> Path:
@@ -84,9 +88,9 @@ class RunFolder:
         return self.path / f"journal.{attempt}.jsonl"
 
 
-def run_folder(run_id: str) -> RunFolder:
-    """Give a run's folder inside `besom_dir()`, without creating it."""
-    return RunFolder(besom_dir() / "runs" / run_id)
+def run_folder(run_id: str, home: Path | None = None) -> RunFolder:
+    """Give a run's folder inside `home` (None: `besom_dir()`), without creating it."""
+    return RunFolder((home or besom_dir()) / "runs" / run_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +131,18 @@ def read_run_file(folder: RunFolder) -> RunFile:
     return RunFile(**described, metric=Metric(**metric) if metric else None)
 
 
-def run_environment(folder: RunFolder, run: Run, store_url: str) -> dict[str, str]:
+def run_environment(
+    folder: RunFolder, run: Run, store_url: str, *, lease_seconds: float = 60.0
+) -> dict[str, str]:
     """Give the variables that make a process of this agent attach to the run."""
     return {
         "BESOM_STORE": store_url,
-        "BESOM_DIR": str(besom_dir()),
+        "BESOM_DIR": str(folder.home),
         "BESOM_SWEEP_ID": run.sweep_id or "",
         "BESOM_RUN_ID": run.id,
         "BESOM_ATTEMPT": str(run.attempt),
         "BESOM_RUN_DIR": str(folder.path),
         "BESOM_PARAMS_FILE": str(folder.params_file),
         "BESOM_AGENT_PID": str(os.getpid()),
+        "BESOM_LEASE_SECONDS": f"{lease_seconds:g}",
     }

@@ -5,7 +5,7 @@ import pytest
 from besom.agent.breaker import Breaker
 from besom.agent.options import AgentOptions
 from besom.agent.patience import Patience
-from besom.errors import UsageError
+from besom.errors import StoreError, UsageError
 from besom.records import RunState
 
 GOOD, BAD = RunState.FINISHED, RunState.FAILED
@@ -67,10 +67,11 @@ def test_a_store_that_fails_is_tried_less_and_less_often() -> None:
     pauses: list[float] = []
     now = 0.0
     for _ in range(9):
-        patience.failed(now=now)
+        patience.bear(StoreError("away"), now=now, longest=1000)
         pauses.append(patience.retry_at - now)
         now = patience.retry_at
     assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
-    assert patience.failed(now=now) == now
+    with pytest.raises(StoreError):
+        patience.bear(StoreError("away"), now=now, longest=now - 1)
     patience.worked()
     assert (patience.down_since, patience.retry_at) == (None, 0.0)

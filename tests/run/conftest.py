@@ -69,7 +69,8 @@ class Sweeps:
         return run, folder
 
     def environment(self, run: Run, folder: RunFolder, *, agent_pid: int | None = None) -> dict[str, str]:
-        found = run_environment(folder, run, self.store.url)
+        lease = float(os.environ.get("BESOM_LEASE_SECONDS", "60"))
+        found = run_environment(folder, run, self.store.url, lease_seconds=lease)
         return found if agent_pid is None else {**found, "BESOM_AGENT_PID": str(agent_pid)}
 
     def enter(self, run: Run, folder: RunFolder) -> None:

@@ -38,7 +38,6 @@ from besom.records import Params
 if TYPE_CHECKING:
     from besom.sweepfile import SweepConfig
 
-DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
 _PREFIXES = {"args": "--", "args_no_hyphens": "", "args_append_hydra": "+", "args_override_hydra": "++"}
 MACROS = frozenset(_PREFIXES) | {
     "env",
@@ -116,7 +115,7 @@ def program_folder(config: SweepConfig, sweep_folder: str | None, working_dir: P
 
     UsageError when neither has it. A command that does not name `${program}` is started in `working_dir`.
     """
-    if "${program}" not in (config.command or DEFAULT_COMMAND):
+    if "${program}" not in config.command:
         return working_dir
     program = _program(config)
     places = [working_dir, *([Path(sweep_folder)] if sweep_folder else [])]
@@ -133,7 +132,7 @@ def _elements(command: Sequence[str], environment: Mapping[str, str]) -> list[st
     def value(match: re.Match[str]) -> str:
         return environment.get(match[1], match[1])
 
-    return [_ENVVAR.sub(value, str(element)) for element in command or DEFAULT_COMMAND]
+    return [_ENVVAR.sub(value, str(element)) for element in command]
 
 
 def _program(config: SweepConfig) -> str:

@@ -2,7 +2,8 @@
 
 * The program called `finish`: as it said.
 * The agent ended it: STOPPED, KILLED, FAILED (timed out) or PREEMPTED (the agent itself has to leave).
-* Exit code 0: FINISHED.
+* Exit code 0 after it learned that it shall stop: STOPPED, or KILLED.
+* Exit code 0 otherwise: FINISHED.
 * Another exit code after `mark_preempting`: PREEMPTED.
 * Any other exit code or signal: FAILED.
 """
@@ -17,7 +18,7 @@ from enum import Enum
 from pathlib import Path
 
 from besom.journal import Replayed
-from besom.records import Outcome, RunState
+from besom.records import Lease, Outcome, Run, RunState
 
 _TAIL_BYTES = 64 * 1024
 _TRACEBACK = "Traceback (most recent call last):"
@@ -41,6 +42,12 @@ _STATES = {
     Told.KILL: RunState.KILLED,
 }
 
+_ASKED = {None: RunState.FINISHED, "stop": RunState.STOPPED, "kill": RunState.KILLED}
+_BECOMES = {
+    RunState.FAILED: {RunState.FAILED, RunState.PENDING},
+    RunState.PREEMPTED: {RunState.PREEMPTED, RunState.STOPPED, RunState.KILLED},
+}
+
 
 def outcome_of(code: int, told: Told | None, reason: str, replayed: Replayed, output: str) -> Outcome:
     """Give the outcome of an attempt whose program printed `output` and ended with `code` (-N: signal N)."""
@@ -51,13 +58,18 @@ def outcome_of(code: int, told: Told | None, reason: str, replayed: Replayed, ou
         state = _STATES[told]
         error = reason if told is Told.TIMEOUT else None
     elif code == 0:
-        state, error = RunState.FINISHED, None
+        state, error = _ASKED[replayed.stopping], None
     elif replayed.preempting:
         state, error = RunState.PREEMPTED, None
     else:
         state, error = RunState.FAILED, failure(code, output)
     summary = dict(replayed.summary) if replayed.config is not None else None
     return Outcome(state, exit_status(code), error, summary, replayed.value)
+
+
+def counts(run: Run, lease: Lease, outcome: Outcome) -> bool:
+    """Say whether an attempt's outcome is what made the run, as `finish` gave it, what it is."""
+    return run.attempt == lease.attempt and run.state in _BECOMES.get(outcome.state, {outcome.state})
 
 
 def exit_status(code: int) -> int:

@@ -8,21 +8,25 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 from besom.agent.breaker import Breaker
 from besom.agent.options import AgentOptions, AgentResult
-from besom.agent.patience import Patience
+from besom.agent.patience import idle_pause, patiently
 from besom.agent.prepare import prepare_folder
-from besom.errors import RunFailedError, RunStopped, StoreError, StorePlaceError, StoreVersionError
+from besom.agent.settle import end_attempt
+from besom.errors import BesomError, RunFailedError, RunStopped
+from besom.folders import RunFolder, besom_dir
+from besom.journal import Replayed
 from besom.records import Outcome, Run, RunState
 from besom.run import assigned
-from besom.scheduler import Idle, Scheduler
+from besom.scheduler import Idle, Reporter, Scheduler
 from besom.store.base import Store
 
 log = logging.getLogger(__name__)
 
-_IDLE_FIRST, _IDLE_LONGEST = 0.05, 1.0
 _OPTIONS = AgentOptions()
+_PATIENCE = _OPTIONS.store_patience
 
 
 def run_function_agent(
@@ -32,8 +36,10 @@ def run_function_agent(
 
     Inside it `besom.init()` gives the run. What it raises fails that run and is logged; RunStopped stops it;
     KeyboardInterrupt gives the run back to the queue and goes on to the caller. RunFailedError when runs keep
-    failing, NotFoundError when there is no such sweep, StoreError when the store stays away.
+    failing, OSError when a run's folder cannot be written, NotFoundError when there is no such sweep,
+    StoreError when the store stays away.
     """
+    home = besom_dir()  # the function may change the working directory
     agent = store.add_agent(sweep_id, host=socket.gethostname(), pid=os.getpid())
     scheduler = Scheduler(store, sweep_id, agent_id=agent.id)
     breaker = Breaker(_OPTIONS, os.environ, now=time.monotonic())
@@ -44,7 +50,9 @@ def run_function_agent(
         if run is None:
             return AgentResult(0, f"the sweep is {scheduler.sweep.state.value}", dict(counts))
         taken += 1
-        state = _call(store, scheduler, run, function)
+        state = _call(store, scheduler, run, home, function)
+        if state is None:  # the run was removed
+            continue
         counts[state] += 1
         breaker.record(state, now=time.monotonic())
         if breaker.tripped:
@@ -55,31 +63,26 @@ def run_function_agent(
 
 def _next_run(scheduler: Scheduler) -> Run | None:
     """Wait for a run; None when the sweep has no more."""
-    pause = _IDLE_FIRST
-    patience = Patience()
+    pause = idle_pause()
     while True:
-        try:
-            answer = scheduler.claim()
-        except (StoreVersionError, StorePlaceError):
-            raise
-        except StoreError as error:
-            log.warning("the store fails: %s; trying again", error)
-            if patience.failed(now=time.monotonic()) > _OPTIONS.store_patience:
-                raise
-            time.sleep(max(0.0, patience.retry_at - time.monotonic()))
-            continue
-        patience.worked()
+        answer = patiently(scheduler.claim, longest=_PATIENCE)
         if isinstance(answer, Run):
             return answer
         if answer is Idle.DONE:
             return None
-        time.sleep(pause)
-        pause = min(2 * pause, _IDLE_LONGEST)
+        if answer is not Idle.AGAIN:
+            time.sleep(pause.next())
 
 
-def _call(store: Store, scheduler: Scheduler, run: Run, function: Callable[[], object]) -> RunState:
-    """Run the function as a run; give how that attempt ended."""
-    folder = prepare_folder(store, run, scheduler.sweep)
+def _call(
+    store: Store, scheduler: Scheduler, run: Run, home: Path, function: Callable[[], object]
+) -> RunState | None:
+    """Run the function as a run; give how that attempt ended, None if the run is gone."""
+    try:
+        folder = patiently(lambda: prepare_folder(store, run, scheduler.sweep, home), longest=_PATIENCE)
+    except BaseException:
+        _give_back(store, run)
+        raise
     interrupted: KeyboardInterrupt | None = None
     try:
         with assigned(run, scheduler.sweep, store, folder) as live:
@@ -96,6 +99,30 @@ def _call(store: Store, scheduler: Scheduler, run: Run, function: Callable[[], o
     except Exception:
         log.exception("run %s failed", run.name)
     if interrupted is not None:
-        store.finish(run.lease, Outcome(RunState.PREEMPTED))
+        _give_back(store, run)
         raise interrupted
-    return next(tried.state for tried in store.attempts(run.id) if tried.attempt == run.attempt)
+    return patiently(lambda: _ending(store, run, folder), longest=_PATIENCE)
+
+
+def _ending(store: Store, run: Run, folder: RunFolder) -> RunState | None:
+    """Give how the attempt ended, and end it if leaving the function could not."""
+
+    def ended() -> RunState | None:
+        states = {tried.attempt: tried.state for tried in store.attempts(run.id)}
+        return states.get(run.attempt)
+
+    if (state := ended()) is not RunState.RUNNING:
+        return state
+    end_attempt(store, Reporter(store, run.lease, None), folder.journal(run.attempt), _as_it_said)
+    return ended()
+
+
+def _as_it_said(replayed: Replayed) -> Outcome:
+    return replayed.finished or Outcome(RunState.FAILED, error="its ending could not be stored")
+
+
+def _give_back(store: Store, run: Run) -> None:
+    try:
+        store.finish(run.lease, Outcome(RunState.PREEMPTED))
+    except BesomError as error:
+        log.warning("run %s could not be given back: %s", run.name, error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from besom.agent.ending import Told
@@ -43,6 +44,8 @@ class Job:
         """
         if _WEIGHT[told] <= _WEIGHT[self.told]:
             return False
+        if self.code == 0 or (told is Told.LOST and self.code is not None):
+            return False  # it ended by itself before; whether that still counts, the store knows
         self.told, self.reason = told, reason
         if self.code is not None or forwarded:
             return True
@@ -82,7 +85,7 @@ class Job:
 
     def new_lines(self) -> Iterator[str]:
         """Give the lines printed since the last call; one without an end waits for it or the run's end."""
-        with self.folder.output.open("rb") as file:
+        with suppress(FileNotFoundError), self.folder.output.open("rb") as file:
             file.seek(self.shown)
             while block := file.read(_OUTPUT_BYTES):
                 self.shown += len(block)

@@ -16,32 +16,28 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from besom.agent.breaker import Breaker
-from besom.agent.command import build_command, program_folder, write_argument_files
-from besom.agent.ending import Told, outcome_of, read_tail
+from besom.agent.command import program_folder
+from besom.agent.ending import Told
 from besom.agent.gpus import gpu_slots, visible_gpus
 from besom.agent.job import Job
 from besom.agent.options import AgentEvent, AgentOptions, AgentResult, EventKind, ignore
-from besom.agent.patience import Patience
+from besom.agent.patience import Patience, idle_pause
 from besom.agent.prepare import prepare_folder
-from besom.agent.process import child_environment, start_child
+from besom.agent.settle import settle
 from besom.agent.signals import LEAVE, received
-from besom.errors import StoreError, StorePlaceError, StoreVersionError, UsageError
-from besom.folders import RunFolder, run_environment
-from besom.journal import replay
-from besom.records import Lease, Outcome, Run, RunState, Sweep
-from besom.scheduler import Idle, Reporter, Scheduler
+from besom.agent.start import Starter
+from besom.errors import BesomError, NotFoundError, StoreError
+from besom.folders import besom_dir
+from besom.records import Lease, Outcome, Run, RunState
+from besom.scheduler import Idle, Scheduler
 from besom.store.base import Store
+from besom.store.sqlite.clock import since_boot
 from besom.sweep import sweep_config
-
-if TYPE_CHECKING:
-    from besom.sweepfile import SweepConfig
 
 log = logging.getLogger(__name__)
 
-_IDLE_FIRST, _IDLE_LONGEST = 0.05, 1.0
 _BEAT_LONGEST = 5.0  # how late a cancel may reach a program that reports nothing
 _OUTPUT_TICK = 0.1
 _UNDECIDED = 0.5  # how long a death by SIGTERM waits for the agent's own: schedulers send it to all at once
@@ -95,7 +91,8 @@ class _Loop:
         self.store = store
         self.scheduler = scheduler
         self.options = options
-        self.slots = slots
+        self.starter = Starter(store.url, options, slots)
+        self.home = besom_dir()
         self.on_event = on_event
         self.jobs: dict[Lease, Job] = {}
         self.free = list(range(len(slots) - 1, -1, -1))
@@ -109,30 +106,32 @@ class _Loop:
         self.reason = ""
         self.idle: Idle | None = None
         self.claim_at = 0.0
-        self.claim_pause = _IDLE_FIRST
+        self.claim_pause = idle_pause()
         self.beat_every = min(options.lease_seconds / 3, _BEAT_LONGEST)
-        self.beat_at = 0.0
+        self.beat_at = 0.0  # by the clock of leases, which goes on while the machine sleeps
         self.patience = Patience()
-        self.config: tuple[int, SweepConfig] | None = None
 
     # ---- the loop
 
     def run(self) -> AgentResult:
         """Work until nothing is left to do."""
         try:
-            while not (self.leaving and not self.jobs):
+            while True:
                 self._enforce()
                 self._with_store(self._step)
-                if self.leaving and not self.jobs:
+                if self.leaving and not self.jobs and self.claimed is None:
                     break
                 self._wait()
-        except BaseException:
-            self._abandon()
+        except BaseException as error:
+            self._abandon(give_back=not isinstance(error, StoreError))
             raise
         return AgentResult(self.exit_code, self.reason, dict(self.counts))
 
     def _step(self) -> None:
-        """Do everything that needs the store, in the order of its urgency."""
+        """Do everything that needs the store, in the order of its urgency.
+
+        One claim at most, right after what keeps the leases: a claim is what ends those that have run out.
+        """
         for job in [job for job in self.jobs.values() if job.code is not None]:
             if time.monotonic() >= job.settle_at:
                 self._settle(job)
@@ -145,8 +144,8 @@ class _Loop:
         if self.patience.down_since is not None:
             due.append(self.patience.retry_at)
         elif self.jobs:
-            due.append(self.beat_at)
-        if self._may_claim():
+            due.append(now + self.beat_at - since_boot())
+        if self.claimed or self._may_claim():
             due.append(max(self.claim_at, self.patience.retry_at))
         if self.options.show_output and self.jobs:
             due.append(now + _OUTPUT_TICK)
@@ -172,19 +171,34 @@ class _Loop:
         return not self.leaving and not enough and bool(self.free)
 
     def _claim(self) -> None:
-        while self.claimed or (self._may_claim() and time.monotonic() >= self.claim_at):
-            if self.claimed is None:
-                answer = self.scheduler.claim()
-                if isinstance(answer, Idle):
-                    self._idle(answer)
-                    break
-                self.claimed = answer
-                self.taken += 1
-                self.idle, self.claim_pause = None, _IDLE_FIRST
+        if self.claimed is None and self._may_claim() and time.monotonic() >= self.claim_at:
+            self._ask()
+        if self.claimed and self.leaving:
+            self._give_back(self.claimed)
+            self.claimed = None
+        elif self.claimed:
             self._start(self.claimed)
             self.claimed = None
         if self.options.count is not None and self.taken >= self.options.count and not self.leaving:
             self._leave("took as many runs as it was to")
+
+    def _ask(self) -> None:
+        try:
+            answer = self.scheduler.claim()
+        except StoreError:
+            raise
+        except Exception as error:  # the method's, say; what runs shall not suffer from it
+            log.exception("sweep %s: its next run cannot be told", self.scheduler.sweep.id)
+            self.exit_code = self.exit_code or 1
+            self._leave(f"the sweep's next run cannot be told: {error}")
+            return
+        if isinstance(answer, Run):
+            self.claimed = answer
+            self.taken += 1
+            self.idle = None
+            self.claim_pause.reset()
+        elif answer is not Idle.AGAIN:
+            self._idle(answer)
 
     def _idle(self, why: Idle) -> None:
         if why is Idle.DONE:
@@ -194,18 +208,26 @@ class _Loop:
         elif self.idle is not why:
             self.emit("paused" if why is Idle.PAUSED else "waiting")
         self.idle = why
-        self.claim_at = time.monotonic() + self.claim_pause
-        self.claim_pause = min(2 * self.claim_pause, _IDLE_LONGEST)
+        self.claim_at = time.monotonic() + self.claim_pause.next()
 
     def _start(self, run: Run) -> None:
+        sweep, slot = self.scheduler.sweep, self.free[-1]
         try:
-            folder = prepare_folder(self.store, run, self.scheduler.sweep)
+            folder = prepare_folder(self.store, run, sweep, self.home)
+        except NotFoundError as error:  # the run was removed
+            self.emit("lost", run, detail=str(error))
+            return
         except OSError as error:
-            self._give_back(run, f"the folder of run {run.id} cannot be written: {error}")
+            self.exit_code = self.exit_code or 1
+            self._leave(f"the folder of run {run.id} cannot be written: {error}")
+            self._give_back(run)
             return
         try:
-            job = self._launch(run, folder, self.free[-1])
-        except (OSError, ValueError, UsageError) as error:
+            job = self.starter.start(
+                run, sweep, folder, slot=slot, on_end=lambda: self.events.put(_Ended(run.lease))
+            )
+        except Exception as error:  # whatever is wrong with one run must not end the agent of the others
+            log.debug("run %s could not be started", run.id, exc_info=True)
             outcome = Outcome(RunState.FAILED, error=f"the program could not be started: {error}")
             self._record(self.store.finish(run.lease, outcome), outcome, output="")
             return
@@ -213,34 +235,7 @@ class _Loop:
         self.jobs[run.lease] = job
         self.emit("started", run)
 
-    def _launch(self, run: Run, folder: RunFolder, slot: int) -> Job:
-        sweep, options = self.scheduler.sweep, self.options
-        config = self._config(sweep)
-        write_argument_files(config, run.params, folder=folder)
-        written = folder.output.stat().st_size if folder.output.exists() else 0
-        child = start_child(
-            build_command(config, run.params, folder=folder),
-            environment=child_environment(
-                os.environ,
-                run_environment(folder, run, self.store.url),
-                {"BESOM_LEASE_SECONDS": f"{options.lease_seconds:g}"},
-                self.slots[slot],
-            ),
-            folder=program_folder(config, sweep.folder, Path.cwd()),
-            output=folder.output,
-            on_end=lambda: self.events.put(_Ended(run.lease)),
-        )
-        timeout_at = None if options.timeout is None else time.monotonic() + options.timeout
-        return Job(run, sweep, folder, slot, child, options.grace, written, timeout_at, shown=written)
-
-    def _config(self, sweep: Sweep) -> SweepConfig:
-        if self.config is None or self.config[0] != sweep.version:
-            self.config = (sweep.version, sweep_config(sweep))
-        return self.config[1]
-
-    def _give_back(self, run: Run, why: str) -> None:
-        self.exit_code = self.exit_code or 1
-        self._leave(why)
+    def _give_back(self, run: Run) -> None:
         outcome = Outcome(RunState.PREEMPTED)
         self._record(self.store.finish(run.lease, outcome), outcome, output="")
 
@@ -253,7 +248,7 @@ class _Loop:
                 self._tell(job, Told.TIMEOUT, f"timed out after {self.options.timeout:g} s")
 
     def _beat(self) -> None:
-        now = time.monotonic()
+        now = since_boot()
         if not self.jobs or now < self.beat_at:
             return
         directives = self.store.heartbeat(list(self.jobs), lease_seconds=self.options.lease_seconds)
@@ -292,26 +287,18 @@ class _Loop:
         now = time.monotonic()
         undecided = job.told is None and self.tier < 2 and abs(job.code) % 128 in LEAVE
         job.settle_at = now + _UNDECIDED if undecided else now
-        self.claim_at, self.claim_pause = now, _IDLE_FIRST
+        self.claim_at = now
+        self.claim_pause.reset()
 
     def _settle(self, job: Job) -> None:
-        assert job.code is not None
         if self.options.show_output:
             self._show_lines(job)
-        if job.told is Told.LOST:
-            self._forget(job)
-            self.emit("lost", job.run, detail=job.reason)
-            return
-        reporter = Reporter(self.store, job.run.lease, job.sweep, lease_seconds=self.options.lease_seconds)
-        replayed = replay(self.store, reporter, job.folder.journal(job.run.attempt))
-        output = read_tail(job.folder.output, start=job.output_start)
-        outcome = outcome_of(job.code, job.told, job.reason, replayed, output)
-        run = self.store.finish(job.run.lease, outcome)
+        settled = settle(self.store, job, lease_seconds=self.options.lease_seconds)
         self._forget(job)
-        if run.attempt != job.run.attempt:
-            self.emit("lost", run)
+        if settled.outcome is None:
+            self.emit("lost", settled.run, detail=job.reason)
         else:
-            self._record(run, outcome, output=output)
+            self._record(settled.run, settled.outcome, output=settled.output)
 
     def _forget(self, job: Job) -> None:
         del self.jobs[job.run.lease]
@@ -341,26 +328,38 @@ class _Loop:
             return
         try:
             step()
-        except (StoreVersionError, StorePlaceError):
-            raise
         except StoreError as error:
-            log.warning("the store fails: %s", error)
-            if self.patience.down_since is None:
+            longest = self.options.store_patience
+            if self.tier >= 2:
+                longest = min(longest, self.options.grace)
+            if self.patience.bear(error, now=now, longest=longest):
                 self.emit("store", detail=f"{error}; trying again, running programs go on")
-            patience = self.options.store_patience
-            if self.patience.failed(now=now) > (
-                min(patience, self.options.grace) if self.tier >= 2 else patience
-            ):
-                raise
         else:
             self.patience.worked()
 
-    def _abandon(self) -> None:
-        """End all programs, telling the store nothing: their leases run out, their journals wait on disk."""
+    def _abandon(self, *, give_back: bool) -> None:
+        """End all programs, and give their runs back.
+
+        Without `give_back` the store is told nothing: leases run out, journals wait on disk.
+        """
+        now = time.monotonic()
         for job in self.jobs.values():
-            job.term(time.monotonic())
-        until = time.monotonic() + self.options.grace
-        while any(job.code is None for job in self.jobs.values()) and time.monotonic() < until:
+            job.tell(Told.PREEMPT, "the agent failed", now=now)
+            job.term(now)
+        self._await_ends(until=now + self.options.grace)
+        if not give_back:
+            return
+        try:
+            if self.claimed:
+                self.store.finish(self.claimed.lease, Outcome(RunState.PREEMPTED))
+            for job in self.jobs.values():
+                settle(self.store, job, lease_seconds=self.options.lease_seconds)
+        except BesomError as error:
+            log.warning("runs could not be given back: %s", error)
+
+    def _await_ends(self, *, until: float) -> None:
+        """Wait for the programs to end; kill those that have not by then."""
+        while any(job.code is None for job in self.jobs.values()):
             try:
                 event = self.events.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:
@@ -369,8 +368,7 @@ class _Loop:
                 self._ended(self.jobs[event.lease])
         for job in self.jobs.values():
             if job.code is None:
-                job.child.signal(signal.SIGKILL)
-                job.child.process.wait()
+                job.code = job.child.reap()
 
     # ---- what others see
 

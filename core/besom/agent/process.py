@@ -70,8 +70,14 @@ def start_child(
             env=dict(environment),
             start_new_session=True,
         )
-    threading.Thread(target=_wait, args=(process, on_end), name=f"wait-{process.pid}", daemon=True).start()
-    return Child(process)
+    child = Child(process)
+    waiting = threading.Thread(target=_wait, args=(process, on_end), name=f"wait-{process.pid}", daemon=True)
+    try:
+        waiting.start()
+    except RuntimeError as error:  # too many threads
+        child.reap()
+        raise OSError(f"nothing can wait for its end: {error}") from error
+    return child
 
 
 def child_environment(own: Mapping[str, str], *added: Mapping[str, str]) -> dict[str, str]:

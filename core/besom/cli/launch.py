@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from besom.cli.lookup import complete_sweeps, find_sweep
 from besom.cli.output import say
 from besom.cli.session import Session, pass_session
-
-if TYPE_CHECKING:
-    from besom.launch.base import Launcher
 
 
 @click.command()
@@ -31,10 +26,9 @@ def launch(
     \b
     besom launch local k3f9a2xz --jobs 2 -- --workers 4 --count 10
     """
-    from besom.launch.base import AgentJob
-    from besom.plugins import load_plugin
+    from besom.launch import AgentJob, create_launcher
 
-    launcher: Launcher = load_plugin("besom.launchers", name)()
+    launcher = create_launcher(name)
     with session.open() as store:
         job = AgentJob(find_sweep(store, sweep).id, store.url, arguments)
     if dry_run:
