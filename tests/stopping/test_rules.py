@@ -216,17 +216,17 @@ def points(track: Track, rows: Sequence[Mapping[str, object]]) -> list[tuple[flo
 
 
 def test_the_resource_counts_finite_values_unless_the_sweep_says_else() -> None:
-    rows = [{"loss": 1.0}, {"loss": "NaN"}, {"other": 1}, {"loss": 2.0}]
+    rows: list[dict[str, object]] = [{"loss": 1.0}, {"loss": "NaN"}, {"other": 1}, {"loss": 2.0}]
     assert points(Track("r", Metric("loss")), rows) == [(0, 1), (1, 2)]
 
 
 def test_the_resource_may_be_the_step() -> None:
-    rows = [{"loss": 1.0}, {"other": 1}, {"loss": 2.0}]
+    rows: list[dict[str, object]] = [{"loss": 1.0}, {"other": 1}, {"loss": 2.0}]
     assert points(Track("r", Metric("loss"), "step"), rows) == [(0, 0), (0, 2)]
 
 
 def test_the_resource_may_be_a_key_logged_beside_or_before_the_metric() -> None:
-    rows = [
+    rows: list[dict[str, object]] = [
         {"loss": 9.0},
         {"epoch": 1},
         {"loss": 1.0},
@@ -238,7 +238,7 @@ def test_the_resource_may_be_a_key_logged_beside_or_before_the_metric() -> None:
 
 def test_a_resource_that_falls_back_passes_no_rung_twice() -> None:
     track = Track("r", Metric("loss"), "epoch")
-    rows = [{"loss": 1.0, "epoch": epoch} for epoch in (1, 5, 2, 6)]
+    rows: list[dict[str, object]] = [{"loss": 1.0, "epoch": epoch} for epoch in (1, 5, 2, 6)]
     assert points(track, rows) == [(0, 1), (1, 5), (5, 2), (5, 6)]
 
 
