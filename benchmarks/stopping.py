@@ -101,7 +101,8 @@ def optunas(pruner: str, **settings: Any) -> Callable[[], Rule]:
             warnings.simplefilter("ignore")
             chosen = getattr(optuna.pruners, pruner)(**settings)
         sampler = optuna.samplers.RandomSampler(seed=0)
-        return Optunas(optuna.create_study(sampler=sampler, pruner=chosen))
+        # The name decides which bracket of Hyperband a trial is in; unless given, it is random.
+        return Optunas(optuna.create_study(study_name="curves", sampler=sampler, pruner=chosen))
 
     return make
 
@@ -112,15 +113,15 @@ def rungs(first: int, eta: float) -> tuple[int, ...]:
 
 
 RULES: dict[str, Callable[[], Rule]] = {
-    "asha": ours(Asha(rungs(FIRST, 4), 4)),
-    "asha, eta 3": ours(Asha(rungs(FIRST, 3), 3)),
+    "asha": ours(Asha(rungs(FIRST, 3), 3)),
+    "asha, eta 4": ours(Asha(rungs(FIRST, 4), 4)),
     "median": ours(Median(min_iter=FIRST)),
     "W&B's rule (min_iter 3)": ours(Hyperband(rungs(3, 3), 3, strict=True)),
-    "W&B's rule, with asha's rungs": ours(Hyperband(rungs(FIRST, 4), 4, strict=True)),
+    "W&B's rule, with asha's rungs": ours(Hyperband(rungs(FIRST, 3), 3, strict=True)),
     "Optuna Hyperband": optunas("HyperbandPruner", max_resource=LENGTH),
     "Optuna SuccessiveHalving": optunas("SuccessiveHalvingPruner"),
     "Optuna SuccessiveHalving, with asha's rungs": optunas(
-        "SuccessiveHalvingPruner", min_resource=FIRST, reduction_factor=4
+        "SuccessiveHalvingPruner", min_resource=FIRST, reduction_factor=3
     ),
     "Optuna Median": optunas("MedianPruner"),
     "Optuna Median, with our warmup": optunas("MedianPruner", n_warmup_steps=FIRST),

@@ -31,7 +31,7 @@ def settings(early: str) -> Mapping[str, Any] | None:
 @pytest.mark.parametrize(
     ("early", "read"),
     [
-        ("{type: asha, min_iter: 3}", {"type": "asha", "min_iter": 3, "eta": 4}),
+        ("{type: asha, min_iter: 3}", {"type": "asha", "min_iter": 3, "eta": 3}),
         (
             "{type: asha, min_iter: 3, max_iter: 9, eta: 2.5, min_runs: 4, resource: epoch}",
             {"type": "asha", "resource": "epoch", "min_iter": 3, "max_iter": 9, "min_runs": 4, "eta": 2.5},

@@ -63,6 +63,6 @@ class Asha:
 def create_asha(config: SweepConfig) -> Asha:
     """Build the stopper from `early_terminate`."""
     settings = config.early_terminate or {}
-    eta = settings.get("eta", 4)
+    eta = settings.get("eta", 3)
     rungs = geometric(settings["min_iter"], eta, end=settings.get("max_iter", MAX_RUNG))
     return Asha(rungs, eta, settings.get("min_runs", 1), words_of(config))

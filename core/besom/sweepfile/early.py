@@ -70,7 +70,7 @@ def _asha(own: Fields) -> dict[str, Any]:
         own.problems.add(own.place, "early_terminate needs min_iter: about an eighth of a full run")
     if "max_iter" in settings and settings["max_iter"] < settings.get("min_iter", 1):
         own.add("max_iter", f"is below min_iter ({settings['min_iter']}), which leaves no rung")
-    return {**settings, "eta": _eta(own, 4)}
+    return {**settings, "eta": _eta(own, 3)}
 
 
 def _median(own: Fields) -> dict[str, Any]:
