@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 PYTEST ?= .venv/bin/python -m pytest
-BENCHMARKS := $(filter-out __init__ harness,$(basename $(notdir $(wildcard benchmarks/*.py))))
+BENCHMARKS := $(filter-out __init__ harness curves,$(basename $(notdir $(wildcard benchmarks/*.py))))
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 

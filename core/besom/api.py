@@ -289,6 +289,12 @@ class RunView:
         rows = self.scan_history(keys)
         return rows if pandas is False else _pandas().DataFrame(rows)
 
+    def explain(self) -> str:
+        """Say in one sentence why the run was stopped, or why early termination keeps it."""
+        from besom.stopping.explain import explain
+
+        return explain(self.store, self.record).sentence
+
     def row(self) -> dict[str, Any]:
         """Give the run as a row of a table: id, name, state, config and summary under dotted names."""
         row = {"id": self.id, "name": self.name, "state": self.state}

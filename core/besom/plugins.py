@@ -16,7 +16,14 @@ BUILTIN = {
     # Known here too, because reading every installed package's entry points costs 40 ms.
     "besom.stores": {"sqlite": "besom.store.sqlite:open_sqlite"},
     "besom.methods": {"grid": "besom.search.grid:create_grid", "random": "besom.search.random:create_random"},
-    "besom.stoppers": {"hyperband": "besom.stopping.hyperband:create_hyperband"},
+    "besom.stoppers": {
+        "asha": "besom.stopping.asha:create_asha",
+        "hyperband": "besom.stopping.hyperband:create_hyperband",
+        "median": "besom.stopping.median:create_median",
+        "patience": "besom.stopping.patience:create_patience",
+        "threshold": "besom.stopping.threshold:create_threshold",
+        "wilcoxon": "besom.stopping.wilcoxon:create_wilcoxon",
+    },
     "besom.launchers": {"local": "besom.launch.local:LocalLauncher"},
 }
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +14,17 @@ from besom.records import (
     Directive,
     HistoryRow,
     Lease,
-    Metric,
     Observation,
     Params,
     Run,
     Sweep,
     SweepState,
-    metric_value,
 )
-from besom.stopping import Point, Stopper, create_stopper
+from besom.stopping import create_judge
 
 if TYPE_CHECKING:
     from besom.search.base import Method
+    from besom.stopping.judge import Judge
     from besom.store.base import Store
 
 log = logging.getLogger(__name__)
@@ -207,113 +206,8 @@ def _judge(store: Store, lease: Lease, sweep: Sweep | None) -> Judge | None:
     from besom.sweepfile import from_mapping
 
     try:
-        stopper = create_stopper(from_mapping(sweep.config, source=f"sweep {sweep.id}"))
+        config = from_mapping(sweep.config, source=f"sweep {sweep.id}")
+        return create_judge(store, lease, sweep.id, config)
     except Exception:
         log.exception("early termination is off for run %s: its stopper cannot be made", lease.run_id)
         return None
-    return Judge(store, lease, sweep.id, sweep.metric, stopper) if stopper else None
-
-
-@dataclass(slots=True)
-class Judge:
-    """Follows one attempt's metric and puts each finite value before the stopper."""
-
-    store: Store
-    lease: Lease
-    sweep_id: str
-    metric: Metric
-    stopper: Stopper
-    seen: int | None = None  # highest seq judged; None until the first report
-    step: int | None = None  # of the latest value; a step that is logged in parts counts once
-    count: int = 0
-    best: float = float("inf")
-    own: dict[int, float] = field(default_factory=dict[int, float])
-
-    def unseen(self, rows: Sequence[HistoryRow]) -> Sequence[HistoryRow]:
-        """Give the rows that were not judged yet; to be called before they are stored."""
-        if rows and self.seen is None:
-            self._go_on_from_store(rows[0].step)
-        seen = self.seen or 0
-        return [row for row in rows if row.seq > seen]
-
-    def stop_reason(self, rows: Sequence[HistoryRow]) -> str | None:
-        """Mark and judge every finite value in order; give the first reason to stop."""
-        reason = None
-        for row in rows:
-            self.seen = row.seq
-            loss = self._loss(row)
-            if loss is None:
-                continue
-            self._count(row.step, loss)
-            point = Point(self.lease.run_id, self.count, row.step, loss, self.best)
-            for rung, mark in self.stopper.marks(point):
-                self.store.mark(self.sweep_id, self.lease.run_id, rung, mark)
-                self.own[rung] = mark
-            if reason is None:
-                verdict = self.stopper.judge(point, StoreBoard(self.store, self.sweep_id, self.own))
-                reason = verdict.reason if verdict.stop else None
-        return reason
-
-    def _count(self, step: int, loss: float) -> None:
-        self.count += step != self.step
-        self.step = step
-        self.best = min(self.best, loss)
-
-    def _loss(self, row: HistoryRow) -> float | None:
-        value = reported_value(row.data, self.metric.name)
-        return value if value is None or self.metric.goal == "minimize" else -value
-
-    def _go_on_from_store(self, step: int) -> None:
-        """Count what this attempt has stored already, and of earlier ones what lies before its first step.
-
-        A run that resumes from a checkpoint goes on counting there; one that starts over counts from 0.
-        """
-        stored = self.store.last_row(self.lease)
-        self.seen = stored.seq if stored else 0
-        if stored:
-            step = self.store.history(self.lease.run_id, attempt=self.lease.attempt, limit=1)[0].step
-        for attempt in range(1, self.lease.attempt + 1):
-            before = step if attempt < self.lease.attempt else None
-            for row in self._rows(attempt):
-                loss = self._loss(row)
-                if loss is not None and (before is None or row.step < before):
-                    self._count(row.step, loss)
-        if self.count:
-            self.own = self.store.run_marks(self.lease.run_id)
-
-    def _rows(self, attempt: int) -> Iterator[HistoryRow]:
-        after = 0
-        while page := self.store.history(self.lease.run_id, attempt=attempt, after=after, limit=PAGE):
-            yield from page
-            after = page[-1].seq
-
-
-@dataclass(frozen=True, slots=True)
-class StoreBoard:
-    """The rungs of a sweep in its store, as one run sees them."""
-
-    store: Store
-    sweep_id: str
-    marks: Mapping[int, float]  # the run's own
-
-    def size(self, rung: int) -> int:
-        """Count the runs that have reached a rung."""
-        return self.store.rung_size(self.sweep_id, rung)
-
-    def kth(self, rung: int, k: int) -> float:
-        """Give the `k`-th lowest loss (from 0) at a rung."""
-        return self.store.rung_loss(self.sweep_id, rung, k)
-
-    def own(self, rung: int) -> float | None:
-        """Give the run's own loss at a rung; None if it left none."""
-        return self.marks.get(rung)
-
-
-SUMMARIES = ("min", "max", "mean", "last", "best")
-
-
-def reported_value(data: Mapping[str, Any], name: str) -> float | None:
-    """Give a row's finite value of the metric; of `loss` for `loss.min`, which only summaries have."""
-    value = metric_value(data, name)
-    base, _, summary = name.rpartition(".")
-    return metric_value(data, base) if value is None and base and summary in SUMMARIES else value

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from besom.records import Directive, HistoryRow, Outcome, Run, RunState, Sweep
-from besom.scheduler import Reporter, Scheduler, reported_value
-from besom.stopping import Board, Point, Verdict
+from besom.scheduler import Reporter, Scheduler
+from besom.stopping import Board, Point, Verdict, reported_value
 from besom.store import Store
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def test_a_resumed_run_goes_on_counting_where_it_resumes(store: Store, new_sweep
     told.report([HistoryRow(2, 3, 0.0, {"loss": 8.0})])
     assert store.run_marks(run.id) == {4: 8.0}
     assert told._judge is not None
-    assert told._judge.best == 1.0
+    assert told._judge.track.best == 1.0
 
 
 def test_a_run_that_starts_over_counts_from_zero(store: Store, new_sweep: NewSweep) -> None:

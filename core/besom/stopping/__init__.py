@@ -6,11 +6,25 @@ from typing import TYPE_CHECKING, cast
 
 from besom.plugins import load_plugin
 from besom.stopping.base import Board, Point, Stopper, Verdict
+from besom.stopping.track import Track, reported_value
 
 if TYPE_CHECKING:
+    from besom.records import Lease
+    from besom.stopping.judge import Judge
+    from besom.store.base import Store
     from besom.sweepfile import SweepConfig
 
-__all__ = ["Board", "Point", "Stopper", "Verdict", "create_stopper"]
+__all__ = [
+    "Board",
+    "Point",
+    "Stopper",
+    "Track",
+    "Verdict",
+    "create_judge",
+    "create_stopper",
+    "create_track",
+    "reported_value",
+]
 
 
 def create_stopper(config: SweepConfig) -> Stopper | None:
@@ -18,3 +32,21 @@ def create_stopper(config: SweepConfig) -> Stopper | None:
     if not config.early_terminate or config.metric is None:
         return None
     return cast("Stopper", load_plugin("besom.stoppers", str(config.early_terminate["type"]))(config))
+
+
+def create_track(config: SweepConfig, run_id: str) -> Track:
+    """Give what follows one run's metric, along the resource axis that `early_terminate` names."""
+    if config.metric is None:
+        raise ValueError("a sweep without a metric has nothing to follow")
+    settings = config.early_terminate or {}
+    return Track(run_id, config.metric, settings.get("resource"), settings.get("min_delta") or 0.0)
+
+
+def create_judge(store: Store, lease: Lease, sweep_id: str, config: SweepConfig) -> Judge | None:
+    """Give what puts an attempt's reports before the sweep's stopper; None if the sweep has none."""
+    from besom.stopping.judge import Judge
+
+    stopper = create_stopper(config)
+    if stopper is None:
+        return None
+    return Judge(store, lease, sweep_id, stopper, create_track(config, lease.run_id))

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One finite value of the sweep's metric; a loss is the metric, negated where the goal is to maximize."""
+    """One value of the sweep's metric; a loss is the metric, negated where the goal is to maximize."""
 
     run_id: str
     count: int  # finite values of this run so far, this one included
     step: int
     loss: float
     best: float  # lowest loss of this run so far, this one included
+    resource: float  # where the run stands on the sweep's resource axis: `count` unless the sweep says else
+    since: float  # the furthest it stood before; rungs in (since, resource] are passed by this value
+    improved: float  # resource at which the loss last fell below all before by more than `min_delta`
+
+    def passes(self, rung: float) -> bool:
+        """Say whether this value is the first at or beyond a rung."""
+        return self.since < rung <= self.resource
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,10 @@ class Board(Protocol):
 
     def own(self, rung: int) -> float | None:
         """Give the loss that the judged run itself has left at a rung; None if it left none."""
+        ...
+
+    def leader(self) -> Mapping[int, float]:
+        """Give what the best other run has left, loss by rung; nothing while the judged run is the best."""
         ...
 
 

@@ -1,26 +1,26 @@
 """Hyperband as W&B Sweeps does it: at each band, only the best `1/eta` of the runs go on.
 
-Bands are counts of finite values of the metric, not steps or epochs. After Li et al., *Hyperband: A Novel
-Bandit-Based Approach to Hyperparameter Optimization*, https://arxiv.org/abs/1603.06560; bands and thresholds
-are W&B's.
+Bands are counts of finite values of the metric, as W&B's are, unless `resource` names a key. After Li et al.,
+*Hyperband: A Novel Bandit-Based Approach to Hyperparameter Optimization*, https://arxiv.org/abs/1603.06560;
+bands and thresholds are W&B's.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from besom.errors import UsageError
 from besom.stopping.base import Board, Point, Verdict
+from besom.stopping.rungs import geometric, last_passed, passed_now
+from besom.stopping.words import amount, place
 
 if TYPE_CHECKING:
     from besom.records import Goal
     from besom.sweepfile import SweepConfig
 
 GO_ON = Verdict(stop=False, reason="no band is reached yet")
-MAX_BAND = 2**53  # no run reports more often; keeps the bands finite for any eta
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +35,17 @@ class Hyperband:
     strict: bool
     metric: str = "loss"
     goal: Goal = "minimize"
+    resource: str | None = None
 
     def marks(self, point: Point) -> Sequence[tuple[int, float]]:
         """Leave the loss at each band when it is reached."""
-        return [(point.count, point.loss)] if point.count in self.bands else []
+        return [(band, point.loss) for band in passed_now(self.bands, point)]
 
     def judge(self, point: Point, board: Board) -> Verdict:
         """Compare with the threshold of the last band passed, as it stands now."""
-        passed = bisect_right(self.bands, point.count)
-        if passed == 0:
+        band = last_passed(self.bands, point)
+        if band is None:
             return GO_ON
-        band = self.bands[passed - 1]
         runs = board.size(band)
         loss = board.own(band) if self.strict else point.best
         if runs == 0 or loss is None:  # the stopper came after the run had passed this band
@@ -57,11 +57,12 @@ class Hyperband:
 
     def _reason(self, stop: bool, loss: float, threshold: float, band: int, runs: int) -> str:
         sign = 1 if self.goal == "minimize" else -1
-        what = f"at report {band}" if self.strict else f"(best so far, at report {band} or later)"
+        where = place(band, self.resource)
+        what = where if self.strict else f"(best so far, {where} or later)"
         side = {True: "worse than", False: "no worse than"}[stop]
         return (
             f"hyperband: {self.metric} {sign * loss:.6g} {what} is {side} the threshold"
-            f" {sign * threshold:.6g} of {runs} {'run' if runs == 1 else 'runs'} (eta {self.eta:g})"
+            f" {sign * threshold:.6g} of {amount(runs, 'run')} (eta {self.eta:g})"
         )
 
 
@@ -83,6 +84,7 @@ def create_hyperband(config: SweepConfig) -> Hyperband:
         strict=bool(settings.get("strict", True)),
         metric=config.metric.name if config.metric else "loss",
         goal=config.metric.goal if config.metric else "minimize",
+        resource=settings.get("resource"),
     )
 
 
@@ -100,11 +102,4 @@ def max_iter_bands(settings: Mapping[str, Any]) -> tuple[int, ...]:
 
 def min_iter_bands(settings: Mapping[str, Any]) -> tuple[int, ...]:
     """Give 100 bands from `min_iter` up: `min_iter`, `min_iter*eta`, ...; equal ones are one."""
-    band = settings.get("min_iter", 1)
-    bands: set[int] = set()
-    for _ in range(100):
-        if band > MAX_BAND:
-            break
-        bands.add(int(band))
-        band *= settings.get("eta", 3)
-    return tuple(sorted(bands))
+    return geometric(settings.get("min_iter", 1), settings.get("eta", 3))

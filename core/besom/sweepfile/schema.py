@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
 from typing import Any, cast
 
 from besom.errors import NotFoundError, UsageError
-from besom.plugins import BUILTIN, load_plugin
+from besom.plugins import load_plugin
 from besom.records import Goal, Metric
 from besom.space.components import MAX_STATES
 from besom.sweepfile.config import DEFAULT_COMMAND, SweepConfig
+from besom.sweepfile.early import read_early_terminate
 from besom.sweepfile.fields import Fields, described
 from besom.sweepfile.parameters import ParameterReader, read_constraints
 from besom.sweepfile.tree import Node, Problems, problem_at
@@ -57,7 +57,7 @@ def read_config(root: Node, problems: Problems, text: str | None) -> SweepConfig
         command=_command(fields),
         run_cap=fields.whole("run_cap", least=1),
         max_attempts=fields.whole("max_attempts", least=1),
-        early_terminate=_early_terminate(fields),
+        early_terminate=read_early_terminate(fields),
         name=fields.text("name"),
         description=fields.text("description"),
         project=fields.text("project"),
@@ -165,42 +165,6 @@ def _seed(fields: Fields) -> int | None:
         fields.add("seed", f"must be at most {MAX_SEED}")
         return None
     return seed
-
-
-def _early_terminate(fields: Fields) -> Mapping[str, Any] | None:
-    node = fields.node("early_terminate")
-    if node is None:
-        return None
-    if not isinstance(node.value, dict):
-        fields.add("early_terminate", "must be a mapping; write {type: hyperband, min_iter: 3}")
-        return None
-    own = Fields(node, "early_terminate", fields.problems)
-    kind = own.text("type")
-    if kind is None:
-        own.require("type")
-        return None
-    if kind == "hyperband":
-        return _hyperband(own)
-    if not _plugin("besom.stoppers", kind):
-        close = difflib.get_close_matches(kind, BUILTIN["besom.stoppers"], n=1)
-        own.add("type", f"cannot be {kind!r}; did you mean {(close or ['hyperband'])[0]!r}?")
-    plain: dict[str, Any] = node.plain()
-    return plain
-
-
-def _hyperband(fields: Fields) -> Mapping[str, Any]:
-    fields.only({"type", "min_iter", "max_iter", "s", "eta", "strict"})
-    settings: dict[str, Any] = {"type": "hyperband"}
-    for key in ("min_iter", "max_iter", "s"):
-        number = fields.whole(key, least=1)
-        if number is not None:
-            settings[key] = number
-    if "min_iter" not in fields and not ("max_iter" in fields and "s" in fields):
-        fields.problems.add(fields.place, "early_terminate needs min_iter, or max_iter and s")
-    eta = fields.number("eta", 3)
-    if eta is not None and eta <= 1:
-        fields.add("eta", f"must be above 1, not {eta!r}")
-    return {**settings, "eta": eta, "strict": fields.flag("strict", True)}
 
 
 # ---- W&B's own machinery
