@@ -20,9 +20,9 @@ from besom.records import (
     Run,
     Sweep,
     SweepState,
-    metric_value,
 )
 from besom.stopping import Point, Stopper, create_stopper
+from besom.summarize import reported_value
 
 if TYPE_CHECKING:
     from besom.search.base import Method
@@ -307,13 +307,3 @@ class StoreBoard:
     def own(self, rung: int) -> float | None:
         """Give the run's own loss at a rung; None if it left none."""
         return self.marks.get(rung)
-
-
-SUMMARIES = ("min", "max", "mean", "last", "best")
-
-
-def reported_value(data: Mapping[str, Any], name: str) -> float | None:
-    """Give a row's finite value of the metric; of `loss` for `loss.min`, which only summaries have."""
-    value = metric_value(data, name)
-    base, _, summary = name.rpartition(".")
-    return metric_value(data, base) if value is None and base and summary in SUMMARIES else value
