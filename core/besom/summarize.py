@@ -15,6 +15,9 @@ from besom.records import Metric, metric_value
 KINDS = ("min", "max", "mean", "best", "last", "copy", "none")
 """What `define_metric(summary=...)` takes; `copy`, without it: the latest value under the plain name."""
 
+SUMMARIES = ("min", "max", "mean", "last", "best")
+"""Of `KINDS`, those that make a metric of their own: `loss.min` beside `loss`."""
+
 GOALS = {None: None, "min": "minimize", "max": "maximize", "minimize": "minimize", "maximize": "maximize"}
 
 
@@ -43,7 +46,7 @@ class Summarizer:
         self.metric = metric
         self._rules: list[tuple[str, _Rule]] = []
         self._found: dict[str, _Rule | None] = {}
-        self._counts: dict[str, int] = {}
+        self.counts: dict[str, int] = {}  # of the values in each mean
 
     def define(self, name: str, summary: str | None = None, goal: str | None = None, **_: Any) -> None:
         """Summarize the metric `name`, or those that a glob like "val/*" matches; later rules win."""
@@ -104,10 +107,11 @@ class Summarizer:
 
     def _extreme(self, kind: str, best: str, part: dict[str, Any], name: str, value: Any) -> None:
         side = best if kind == "best" else kind
-        held = part.get(kind)
+        # A program may have put anything there.
+        held = part[kind] if metric_value(part, kind) is not None else None
         if side == "mean":
-            self._counts[name] = count = self._counts.get(name, 0) + 1
-            part[kind] = value if held is None else held + (value - held) / count
+            self.counts[name] = count = self.counts.get(name, 0) + 1 if held is not None else 1
+            part[kind] = value if held is None else held + (value / count - held / count)  # cannot overflow
         elif side == "min":
             part[kind] = value if held is None else min(held, value)
         elif side == "max":
@@ -129,6 +133,13 @@ def summary_value(summary: Mapping[str, Any], metric: Metric) -> float | None:
         numbers = (metric_value(found, part) for part in parts)
         return next((number for number in numbers if number is not None), None)
     return metric_value({"": found}, "") if found is not None else None
+
+
+def reported_value(data: Mapping[str, Any], name: str) -> float | None:
+    """Give a row's finite value of the metric; of `loss` for `loss.min`, which only summaries have."""
+    value = metric_value(data, name)
+    base, _, summary = name.rpartition(".")
+    return metric_value(data, base) if value is None and base and summary in SUMMARIES else value
 
 
 def lookup(node: Any, words: Sequence[str]) -> Any:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from besom.records import Directive, HistoryRow, Outcome, Run, RunState, Sweep
 from besom.scheduler import Reporter, Scheduler
-from besom.stopping import Board, Point, Verdict, reported_value
+from besom.stopping import Board, Point, Verdict
 from besom.store import Store
+from besom.summarize import reported_value
 
 if TYPE_CHECKING:
     import pytest

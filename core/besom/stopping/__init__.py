@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from besom.plugins import load_plugin
 from besom.stopping.base import Board, Point, Stopper, Verdict
-from besom.stopping.track import Track, reported_value
+from besom.stopping.track import Track
 
 if TYPE_CHECKING:
     from besom.records import Lease
@@ -23,7 +23,6 @@ __all__ = [
     "create_judge",
     "create_stopper",
     "create_track",
-    "reported_value",
 ]
 
 

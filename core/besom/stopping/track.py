@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from besom.records import HistoryRow, Metric, metric_value
 from besom.stopping.base import Point
-
-SUMMARIES = ("min", "max", "mean", "last", "best")
+from besom.summarize import reported_value
 
 
 @dataclass(slots=True)
@@ -54,10 +51,3 @@ class Track:
         if loss < self.reference - self.min_delta:
             self.reference, self.improved = loss, resource
         return Point(self.run_id, self.count, step, loss, self.best, resource, self.since, self.improved)
-
-
-def reported_value(data: Mapping[str, Any], name: str) -> float | None:
-    """Give a row's finite value of the metric; of `loss` for `loss.min`, which only summaries have."""
-    value = metric_value(data, name)
-    base, _, summary = name.rpartition(".")
-    return metric_value(data, base) if value is None and base and summary in SUMMARIES else value
