@@ -1,0 +1,1 @@
+"""How good and how cheap the search methods are; see `__main__`."""
