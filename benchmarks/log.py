@@ -64,7 +64,7 @@ json.dump({"floor": floor, "ours": ours, "mean": seconds / count * 1e6, "finish"
 
 
 def measure(quick: bool) -> list[Figure]:
-    """Time each of many calls of `run.log` in a process of its own, a flusher and a SQLite store behind it."""
+    """Time each of many calls of `run.log` in a process of its own, a SQLite store behind it."""
     count = QUICK_CALLS if quick else CALLS
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 from urllib.parse import quote_plus
 
 from besom.errors import NotFoundError, UsageError
@@ -35,6 +35,10 @@ class Api:
 
     def __init__(self, store: Store | str | None = None) -> None:
         self.store = open_store(store) if store is None or isinstance(store, str) else store
+
+    def close(self) -> None:
+        """Let go of the store's files; a second call does nothing."""
+        self.store.close()
 
     def sweep(self, path: str) -> SweepView:
         """Give a sweep by `ID`, `project/ID`, `entity/project/ID` or `entity/project/sweeps/ID`.
@@ -305,7 +309,7 @@ def _pandas() -> Any:
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{name}.")
+            yield from _leaves(cast("Mapping[str, Any]", value), f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 

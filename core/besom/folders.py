@@ -3,6 +3,7 @@
 The environment of a run's process:
 
     BESOM_STORE BESOM_DIR BESOM_SWEEP_ID BESOM_RUN_ID BESOM_ATTEMPT BESOM_RUN_DIR BESOM_PARAMS_FILE BESOM_AGENT_PID
+    BESOM_LEASE_SECONDS
 
 A run id in the environment means "attach to this run", never "claim one".
 """

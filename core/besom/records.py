@@ -194,7 +194,7 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One `run.log` call; `seq` counts the entries of an attempt's journal and makes replay idempotent."""
+    """One `run.log` call; `seq` grows along an attempt's journal and makes replay idempotent."""
 
     seq: int
     step: int
@@ -220,8 +220,8 @@ class Outcome:
     state: RunState
     exit_code: int | None = None
     error: str | None = None
-    summary: Mapping[str, Any] | None = None  # None keeps what was reported
-    value: float | None = None
+    summary: Mapping[str, Any] | None = None  # None keeps what was reported, the value too
+    value: float | None = None  # the metric in the summary
 
 
 @dataclass(frozen=True, slots=True)

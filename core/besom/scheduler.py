@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -126,9 +125,6 @@ class Scheduler:
             return Idle.PAUSED
         if self.sweep.state not in OPEN:
             return Idle.DONE
-        if self.sweep.state is SweepState.PENDING:  # every point is a prior run: it ends before it began
-            with suppress(StateError):
-                self.store.set_sweep_state(self.sweep.id, SweepState.RUNNING, allowed=OPEN)
         self.sweep = self.store.finish_sweep(self.sweep.id)
         return Idle.WAIT if self.sweep.state in OPEN else Idle.DONE
 

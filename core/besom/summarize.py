@@ -15,6 +15,8 @@ from besom.records import Metric, metric_value
 KINDS = ("min", "max", "mean", "best", "last", "copy", "none")
 """What `define_metric(summary=...)` takes; `copy`, without it: the latest value under the plain name."""
 
+GOALS = {None: None, "min": "minimize", "max": "maximize", "minimize": "minimize", "maximize": "maximize"}
+
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
@@ -45,7 +47,9 @@ class Summarizer:
 
     def define(self, name: str, summary: str | None = None, goal: str | None = None, **_: Any) -> None:
         """Summarize the metric `name`, or those that a glob like "val/*" matches; later rules win."""
-        self._rules.append((name, _Rule(summary_kinds(summary), goal)))
+        if goal not in GOALS:
+            raise UsageError(f"define_metric(goal={goal!r}): it is 'minimize' or 'maximize'")
+        self._rules.append((name, _Rule(summary_kinds(summary), GOALS[goal])))
         self._found.clear()
 
     def log(self, row: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ from besom.records import (
     SweepDraft,
     SweepState,
 )
-from besom.summarize import summary_value
+from besom.summarize import lookup, summary_value
 
 if TYPE_CHECKING:
     from besom.space import SearchSpace
@@ -353,9 +353,4 @@ def _value_of(run: Run, name: str) -> Any:
     number = summary_value(run.summary, Metric(name))
     if number is not None:
         return number
-    place: Any = {**run.summary, **run.config, **run.params}
-    if name in place:
-        return place[name]
-    for part in name.split("."):
-        place = place.get(part) if isinstance(place, Mapping) else None
-    return place
+    return lookup({**run.summary, **run.config, **run.params}, name.split("."))

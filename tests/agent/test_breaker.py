@@ -64,7 +64,7 @@ def test_the_first_verdict_stays() -> None:
 
 def test_a_store_that_fails_is_tried_less_and_less_often() -> None:
     patience = Patience()
-    pauses = []
+    pauses: list[float] = []
     now = 0.0
     for _ in range(9):
         patience.failed(now=now)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -258,9 +258,10 @@ def test_nesting_at_dots_loses_nothing(flat: dict[str, Any]) -> None:
     def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, value in tree.items():
-            found |= (
-                leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-            )
+            if isinstance(value, Mapping):
+                found |= leaves(cast("Mapping[str, Any]", value), f"{prefix}{name}.")
+            else:
+                found[f"{prefix}{name}"] = value
         return found
 
     assert leaves(nest_at_dots(flat)) == flat

@@ -99,12 +99,12 @@ def test_the_second_ctrl_c_preempts_and_the_third_kills(lab: Lab) -> None:
     agent = lab.start_agent(sweep, grace=60.0)
     lab.wait(lambda: started(lab))
     agent.send_signal(signal.SIGINT)
+    lab.wait(lambda: "leaving" in lab.agent_output())  # else the kernel makes one of the two
     agent.send_signal(signal.SIGINT)
-    lab.wait(lambda: "no" in lab.output(lab.runs(sweep)[0]) or agent.send_signal(signal.SIGINT))
+    lab.wait(lambda: "no" in lab.output(lab.runs(sweep)[0]))
     agent.send_signal(signal.SIGINT)
     assert agent.wait(30) == 130
-    (run,) = lab.runs(sweep)
-    assert (run.state, run.exit_code) == (RunState.PREEMPTED, 137) or run.state is RunState.PREEMPTED
+    assert lab.states(sweep) == [RunState.PREEMPTED]
 
 
 def test_signals_are_forwarded_when_asked(lab: Lab) -> None:

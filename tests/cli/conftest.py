@@ -13,15 +13,20 @@ from click.testing import CliRunner, Result
 from besom.cli import cli
 
 TRAIN = """
-import sys
+import argparse
 import besom
 
-with besom.init() as run:
-    x = run.config["x"]
+parser = argparse.ArgumentParser()
+parser.add_argument("--x", type=int)
+parser.add_argument("--bad", type=int)
+args = parser.parse_args()
+
+with besom.init(config=vars(args)) as run:
+    x = args.x
     print(f"x is {x}", flush=True)
     for step in range(3):
         run.log({"loss": (x - 3) ** 2 + 2 - step})
-    if x == run.config.get("bad"):
+    if x == args.bad:
         raise ValueError("this x is bad")
 """
 
@@ -50,6 +55,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in list(os.environ):
         if name.startswith(("BESOM_", "WANDB_")) or name in {"NO_COLOR", "FORCE_COLOR"}:
             monkeypatch.delenv(name)
+    monkeypatch.setenv("BESOM_DIR", str(tmp_path / ".besom"))  # else one above the temporary folder is found
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.py").write_text(TRAIN)
     (tmp_path / "slow.py").write_text(SLOW)

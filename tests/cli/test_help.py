@@ -43,7 +43,7 @@ def test_help_shows_every_command(invoke: Invoke) -> None:
 def test_every_command_explains_itself(invoke: Invoke, name: str) -> None:
     result = invoke(name, "--help")
     assert result.exit_code == 0
-    assert result.stdout.startswith(f"Usage: cli {name}")
+    assert result.stdout.startswith(f"Usage: besom {name}")
     assert "--store" in result.stdout
 
 
@@ -81,7 +81,7 @@ def _complete(*words: str) -> list[str]:
         text=True,
         check=False,
     )
-    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
 
 
 def test_commands_are_completed(folder: object) -> None:

@@ -6,18 +6,20 @@ import os
 import signal
 import time
 from collections import Counter, defaultdict
+from contextlib import suppress
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
-from besom.agent.process import run_processes
 from besom.records import RunState, Sweep
 from besom.testing.agents import Lab
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 KILLS = 200
+SIZE = 60
 
 # It says what `log` returned from, in a way that no later death of it can take back.
 PROGRAM = """
@@ -34,19 +36,22 @@ PROGRAM = """
 """
 
 
-def start_sweep(lab: Lab, monkeypatch: pytest.MonkeyPatch, size: int) -> Sweep:
+def start_sweep(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Sweep:
     said = lab.folder / "acknowledged"
     said.touch()
     monkeypatch.setenv("ACKNOWLEDGED", str(said))
     # What these tests provoke is more than any program should be allowed.
-    return lab.python_sweep(PROGRAM, str(list(range(size))), max_attempts=1000)
+    return lab.python_sweep(PROGRAM, str(list(range(SIZE))), max_attempts=1000)
 
 
 def living(lab: Lab) -> list[int]:
     """Give the pids of the programs that run; each leads a process group."""
+    mine = f"BESOM_RUN_DIR={lab.folder}".encode()
     found: list[int] = []
-    for path in lab.folder.glob(".besom/runs/*"):
-        found += [pid for pid, _ in run_processes(path.name) if is_leader(pid)]
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if mine in path.read_bytes() and is_leader(int(path.parent.name)):
+                found.append(int(path.parent.name))
     return found
 
 
@@ -65,71 +70,72 @@ def kill(pid: int) -> bool:
     return True
 
 
-def check(lab: Lab, sweep: Sweep, size: int) -> None:
+def check(lab: Lab, sweep: Sweep) -> None:
     """Every point ran once to its end, and everything that `log` returned from is in the store."""
     runs = lab.runs(sweep)
-    assert Counter(run.state for run in runs) == {RunState.FINISHED: size}
-    assert sorted(run.params["x"] for run in runs) == list(range(size))
+    assert Counter(run.state for run in runs) == {RunState.FINISHED: SIZE}
+    assert sorted(run.params["x"] for run in runs) == list(range(SIZE))
     for run in runs:
-        counted = [
-            tried
+        finished = [
+            tried.attempt
             for tried in lab.store.attempts(run.id)
             if tried.state is RunState.FINISHED and not tried.superseded
         ]
-        assert [tried.attempt for tried in counted] == [run.attempt]
+        assert finished == [run.attempt]
     acknowledged: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
     for line in (lab.folder / "acknowledged").read_text().splitlines():
-        run_id, attempt, number = line.split()
-        acknowledged[run_id, int(attempt)].add(int(number))
+        words = line.split()
+        acknowledged[words[0], int(words[1])].add(int(words[2]))
     for (run_id, attempt), numbers in acknowledged.items():
         stored = [row.data["number"] for row in lab.store.history(run_id, attempt=attempt)]
         assert stored == sorted(set(stored)), f"{run_id} attempt {attempt} has rows twice or out of order"
         assert numbers <= set(stored), f"{run_id} attempt {attempt} has lost {numbers - set(stored)}"
+    (lab.folder / "acknowledged").write_text("")
 
 
 def test_agents_killed_at_200_random_points(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     random = Random(1)
-    size = 120
-    sweep = start_sweep(lab, monkeypatch, size)
-    options = {"workers": 2, "lease_seconds": 1.0, "flapping": False}
+    options: dict[str, Any] = {"workers": 2, "lease_seconds": 1.0, "flapping": False}
+    sweep = start_sweep(lab, monkeypatch)
     killed = 0
     while killed < KILLS:
         agent = lab.start_agent(sweep, **options)
-        time.sleep(random.uniform(0.0, 0.9))
-        if agent.poll() is not None:
-            raise AssertionError(f"the sweep ended after {killed} kills: {lab.agent_output()}")
-        orphans = list(living(lab)) if random.random() < 0.5 else []
+        time.sleep(random.uniform(0.0, 0.8))
+        if agent.poll() is not None:  # it came to the end of its sweep
+            assert agent.returncode == 0, lab.agent_output()
+            check(lab, sweep)
+            sweep = start_sweep(lab, monkeypatch)
+            continue
+        orphans = living(lab) if random.random() < 0.5 else []
         agent.kill()
         for pid in orphans:  # half of the time the machine dies, else only the agent
             kill(pid)
         agent.wait(20)
         killed += 1
     assert lab.agent(sweep, **options).exit_code == 0
-    check(lab, sweep, size)
+    check(lab, sweep)
 
 
 def test_programs_killed_at_200_random_points(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     random = Random(2)
-    size = 60
-    sweep = start_sweep(lab, monkeypatch, size)
-    agent = lab.start_agent(sweep, workers=2, flapping=False)
     killed = 0
     while killed < KILLS:
-        time.sleep(random.uniform(0.0, 0.3))
-        assert agent.poll() is None, f"the sweep ended after {killed} kills: {lab.agent_output()}"
-        if alive := living(lab):
-            killed += kill(random.choice(alive))
-    assert agent.wait(300) == 0, lab.agent_output()
-    check(lab, sweep, size)
+        sweep = start_sweep(lab, monkeypatch)
+        agent = lab.start_agent(sweep, workers=2, flapping=False)
+        while killed < KILLS and agent.poll() is None:
+            time.sleep(random.uniform(0.0, 0.3))
+            if alive := living(lab):
+                killed += kill(random.choice(alive))
+        assert agent.wait(300) == 0, lab.agent_output()
+        check(lab, sweep)
 
 
 def test_agents_told_to_leave_at_20_random_points(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     random = Random(3)
-    size = 40
-    sweep = start_sweep(lab, monkeypatch, size)
+    sweep = start_sweep(lab, monkeypatch)
     for _ in range(20):
         agent = lab.start_agent(sweep, workers=2)
-        lab.wait(lambda agent=agent: str(agent.pid) in joined(lab, sweep))
+        wait_for_joining(lab, sweep, agent.pid)
         time.sleep(random.uniform(0.0, 0.6))
         agent.send_signal(signal.SIGTERM)
         assert agent.wait(60) == 143, lab.agent_output()
@@ -138,11 +144,11 @@ def test_agents_told_to_leave_at_20_random_points(lab: Lab, monkeypatch: pytest.
         assert set(states) <= {RunState.PREEMPTED, RunState.FINISHED, RunState.PENDING}
     assert lab.agent(sweep).exit_code == 0
     assert all(run.failures == run.crashes == 0 for run in lab.runs(sweep))
-    check(lab, sweep, size)
+    check(lab, sweep)
 
 
-def joined(lab: Lab, sweep: Sweep) -> set[str]:
-    return {str(agent.pid) for agent in lab.store.list_agents(sweep.id)}
+def wait_for_joining(lab: Lab, sweep: Sweep, pid: int) -> None:
+    lab.wait(lambda: pid in {agent.pid for agent in lab.store.list_agents(sweep.id)})
 
 
 def test_a_sweep_of_killed_agents_has_no_file_left_open(lab: Lab) -> None:

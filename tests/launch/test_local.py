@@ -34,7 +34,7 @@ def test_an_agent_outlives_what_started_it_and_writes_to_a_log(lab: Lab) -> None
     assert str(log) in agent.description
     pid = int(agent.job_id.partition("-")[0])
     os.waitpid(pid, 0)
-    assert sweep.id in log.read_text()
+    assert lab.runs(sweep)[0].id in log.read_text()
 
 
 def test_a_process_that_only_has_the_pid_of_an_agent_is_left_alone() -> None:

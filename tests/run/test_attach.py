@@ -170,8 +170,24 @@ def test_an_id_resumes_an_ended_run(store: Store) -> None:
     with pytest.raises(UsageError, match="there is no run"):
         init(id="yours", resume="must")
     for bad in ("../x", "a/b", ".hidden", ""):
-        with pytest.raises(UsageError, match="an id has"):
+        with pytest.raises(UsageError, match="cannot be a run's id"):
             init(id=bad)
+
+
+def test_a_killed_run_alone_is_resumed_with_all_that_it_logged(store: Store, python: Any) -> None:
+    program = """
+    import os, besom
+    run = besom.init(id="mine")
+    for step in range(1000):
+        run.log({"step": step})
+    os.kill(os.getpid(), 9)
+    """
+    assert python(program).returncode == -9
+    run = init(id="mine", resume="must")
+    assert (run.attempt, run.step, run.summary.as_dict()) == (2, 1000, {"step": 999})
+    assert [tried.error for tried in store.attempts("mine")] == ["its process died", None]
+    assert len(store.history("mine", attempt=1)) == 1000
+    assert "run mine is running" in python('import besom; besom.init(id="mine")').stderr
 
 
 def test_a_second_attempt_goes_on_from_its_checkpoint(sweeps: Any, store: Store) -> None:

@@ -53,6 +53,13 @@ def test_system_exit_is_respected_in_a_with_block(store: Store, python: Python) 
     assert (run.state, run.exit_code) == (RunState.FAILED, 5)
 
 
+def test_an_exception_counts_also_where_another_hook_prints_it(store: Store, python: Python) -> None:
+    python("import besom, sys\nbesom.init()\nsys.excepthook = lambda *_: None\nraise ValueError('boom')")
+    (run,) = store.list_runs(None)
+    assert run.state is RunState.FAILED
+    assert "ValueError: boom" in str(run.error)
+
+
 def test_a_stop_prints_no_traceback(store: Store, python: Python) -> None:
     done = python("import besom\nbesom.init()\nraise besom.RunStopped('enough')")
     assert "Traceback" not in done.stderr

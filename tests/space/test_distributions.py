@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import stats as scipy_stats
 
 from besom.space import (
     Beta,
@@ -24,6 +24,8 @@ from besom.space import (
     canonical_text,
 )
 
+stats: Any = scipy_stats  # its annotations are partly unknown
+approx: Any = pytest.approx  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 LAW = settings(deadline=None, max_examples=150)
 UNIT = st.floats(0, 1)
 NUMBER = st.floats(-1e9, 1e9)
@@ -106,7 +108,7 @@ def test_quantiles_grow(distribution: Distribution, u: float, v: float) -> None:
 def test_encode_undoes_ppf_where_values_are_continuous(distribution: Distribution, u: float) -> None:
     value = distribution.ppf(u)
     again = distribution.decode(distribution.encode(value))
-    assert again == pytest.approx(value, rel=1e-6, abs=1e-9)
+    assert again == approx(value, rel=1e-6, abs=1e-9)
 
 
 @LAW
@@ -173,7 +175,7 @@ def test_the_ends_of_a_range_are_hit() -> None:
 def test_a_range_wider_than_the_largest_float_stays_finite() -> None:
     wide = Uniform(-1.7e308, 1.7e308)
     assert wide.ppf(0.5) == 0
-    assert wide.encode(0.0) == pytest.approx(0.5)
+    assert wide.encode(0.0) == approx(0.5)
 
 
 def test_a_log_scale_rounded_to_fives_from_one_to_hundred_never_gives_zero() -> None:
@@ -195,10 +197,9 @@ def repr_of(value: Any) -> str:
 
 
 def test_falsy_values_have_places_of_their_own() -> None:
-    choice = Choice.of([0, False, "", None, [], {}])
-    assert [choice.encode(value) for value in (0, False, "", None, [], {})] == [
-        (2 * i + 1) / 12 for i in range(6)
-    ]
+    falsy: list[Any] = [0, False, "", None, [], {}]
+    choice = Choice.of(falsy)
+    assert [choice.encode(value) for value in falsy] == [(2 * i + 1) / 12 for i in range(6)]
     assert choice.find(False) == (False,)
     assert choice.find(0) == (0,)
 
@@ -290,7 +291,7 @@ def test_samples_follow_the_published_distribution(
 ) -> None:
     assert stats.kstest(sample(distribution), cdf).pvalue > 0.01
     values = [distribution.ppf(u) for u in (0.01, 0.3, 0.5, 0.9)]
-    assert [distribution.encode(value) for value in values] == pytest.approx(cdf(values), abs=1e-9)
+    assert [distribution.encode(value) for value in values] == approx(cdf(values), abs=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import stats as scipy_stats
 
 from besom.errors import UsageError
 from besom.space import Choice, Condition, Lattice, LogUniform, Parameter, SearchSpace, Uniform, content_key
 
+stats: Any = scipy_stats  # its annotations are partly unknown
+approx: Any = pytest.approx  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 LAW = settings(deadline=None, max_examples=120)
 
 
@@ -48,7 +50,7 @@ def brute_force(space: SearchSpace) -> list[dict[str, Any]]:
     parameters = list(space.parameters.values())
     found: dict[str, dict[str, Any]] = {}
     for values in itertools.product(*(range(item.distribution.size or 0) for item in parameters)):
-        flat = {item.name: value for item, value in zip(parameters, values)}
+        flat = {item.name: value for item, value in zip(parameters, values, strict=True)}
         changed = True
         while changed:
             gone = [item.name for item in parameters if item.name in flat and not item.active(flat)]
@@ -221,8 +223,8 @@ def test_draws_do_not_change_between_releases() -> None:
     space = SearchSpace(
         [Parameter(("lr",), LogUniform(1e-5, 0.1)), integers("n", 1, 100), named("o", "a", "b")]
     )
-    assert space.draw(42, 0) == {"lr": pytest.approx(0.00022377949809733138, rel=1e-12), "n": 88, "o": "a"}
-    assert space.draw(42, 10**12) == {"lr": pytest.approx(4.719252144684116e-05, rel=1e-12), "n": 96, "o": "b"}
+    assert space.draw(42, 0) == {"lr": approx(0.00022377949809733138, rel=1e-12), "n": 88, "o": "a"}
+    assert space.draw(42, 10**12) == {"lr": approx(4.719252144684116e-05, rel=1e-12), "n": 96, "o": "b"}
 
 
 def test_adding_a_parameter_leaves_the_draws_of_others_alone() -> None:

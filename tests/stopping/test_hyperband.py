@@ -101,10 +101,10 @@ THREE_AND_NINE = {"a": [9, 8], "b": [11, 11], "c": [10, 8, 3], "d": [10, 7, 4], 
             {name: [-value for value in curve] for name, curve in THREE_AND_NINE.items()},
             {"b", "e"},
         ),
-        (hyperband(max_iter=18, eta=3, s=2, strict=False), {"a": list(range(10, 0, -1))}, set()),
+        (hyperband(max_iter=18, eta=3, s=2, strict=False), {"a": list(range(10, 0, -1))}, set[str]()),
         (hyperband(min_iter=3), {"a": [10] * 4, "b": list(range(10, 0, -1))}, {"a"}),
         (hyperband("maximize", min_iter=3), {"a": [10] * 4, "b": list(range(10, 20))}, {"a"}),
-        (hyperband(min_iter=3), {"a": [10] * 2, "b": list(range(10, 0, -1))}, set()),
+        (hyperband(min_iter=3), {"a": [10] * 2, "b": list(range(10, 0, -1))}, set[str]()),
     ],
 )
 def test_those_are_stopped_that_wandb_stops(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Protocol
 
 import pytest
 
@@ -13,7 +14,14 @@ from besom.sweepfile import SweepConfig
 
 NewSweep = Callable[..., Sweep]
 Config = Callable[..., SweepConfig]
-Play = Callable[..., list[Run]]
+
+
+class Play(Protocol):
+    """Claims and ends runs; see conftest.py."""
+
+    def __call__(
+        self, sweep: Sweep, count: int = ..., loss: Callable[[Any], float | None] = ...
+    ) -> list[Run]: ...
 
 
 def test_prior_runs_are_done_points_of_the_new_grid(

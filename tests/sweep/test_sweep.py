@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 
@@ -26,7 +27,14 @@ from besom.sweepfile import SweepConfig, load
 
 NewSweep = Callable[..., Sweep]
 Config = Callable[..., SweepConfig]
-Play = Callable[..., list[Run]]
+
+
+class Play(Protocol):
+    """Claims and ends runs; see conftest.py."""
+
+    def __call__(
+        self, sweep: Sweep, count: int = ..., loss: Callable[[Any], float | None] = ...
+    ) -> list[Run]: ...
 
 
 @pytest.mark.parametrize(

@@ -109,8 +109,10 @@ def test_what_has_no_effect_or_is_deprecated_is_warned_about_with_its_place() ->
           a: {distribution: log_uniform, min: -5, max: -1}
     """)
     assert config.warnings == (
-        "sweep.yaml:4:3: parameters.a uses log_uniform, whose min and max are exponents of e;"
-        " log_uniform_values takes the bounds themselves",
+        (
+            "sweep.yaml:4:3: parameters.a uses log_uniform, whose min and max are exponents of e;"
+            " log_uniform_values takes the bounds themselves"
+        ),
         "sweep.yaml:2:1: controller is W&B's own and has no effect",
     )
 

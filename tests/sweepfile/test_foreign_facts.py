@@ -1,4 +1,4 @@
-"""What W&B's own suite knows of sweep configs, restated as inputs and outputs; differences are in docs/wandb-compat.md."""
+"""What W&B's own suite knows of sweep configs; docs/wandb-compat.md has the differences."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 
 from besom.errors import SweepFileError
 from besom.sweepfile import from_mapping
+
+approx: Any = pytest.approx  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 def grid(**parameters: Any) -> list[dict[str, Any]]:
@@ -62,9 +64,7 @@ def test_whole_numbers_run_from_min_to_max_both_included() -> None:
 
 def test_quantized_ranges_run_from_min_in_steps_of_q() -> None:
     v1 = {"distribution": "q_uniform", "min": -9.211, "max": 23.23, "q": 2.341}
-    assert [a for a, _ in pairs(v1, {"value": 0})] == pytest.approx(
-        [-9.211 + 2.341 * step for step in range(14)]
-    )
+    assert [a for a, _ in pairs(v1, {"value": 0})] == approx([-9.211 + 2.341 * step for step in range(14)])
 
 
 def test_nested_parameters_are_part_of_the_grid() -> None:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import re
 import subprocess
 import sys
 import time
 
 import pytest
 
-from besom.errors import SweepFileError
+from besom.errors import Problem, SweepFileError
 from besom.sweepfile import SweepConfig, parse
 
 GOOD = """\
@@ -87,9 +89,16 @@ SNIPPETS = [
 ]
 
 
+def config_or_problems(text: str) -> SweepConfig | tuple[Problem, ...]:
+    try:
+        return parse(text)
+    except SweepFileError as error:
+        return error.problems
+
+
 def mutated(seed: int) -> str:
     chance = random.Random(seed)
-    text = GOOD
+    text: str = GOOD
     for _ in range(chance.randint(1, 6)):
         start = chance.randrange(len(text) + 1)
         match chance.randrange(5):
@@ -102,7 +111,7 @@ def mutated(seed: int) -> str:
                 chance.shuffle(lines)
                 text = "".join(lines)
             case 3:
-                words = text.split(" ")
+                words = list[str](text.split(" "))
                 words[chance.randrange(len(words))] = chance.choice(SNIPPETS)
                 text = " ".join(words)
             case _:
@@ -115,20 +124,17 @@ def mutated(seed: int) -> str:
 def test_a_mangled_file_is_a_config_or_an_error_with_a_place(batch: int) -> None:
     for seed in range(40 * batch, 40 * batch + 40):
         text = mutated(seed)
-        started = time.perf_counter()
-        try:
-            config = parse(text)
-        except SweepFileError as error:
-            assert error.problems, text
-            assert all(problem.line and problem.column for problem in error.problems), text
-            lines = text.count("\n") + 1
-            assert all((problem.line or 0) <= lines + 1 for problem in error.problems), text
+        started = time.process_time()
+        found = config_or_problems(text)
+        assert time.process_time() - started < 1, text
+        if isinstance(found, SweepConfig):
+            json.dumps(found.raw, allow_nan=False)
+            point = found.space.draw(1, 1)
+            assert point is None or found.space.check(point) == []
         else:
-            assert isinstance(config, SweepConfig)
-            json.dumps(config.raw, allow_nan=False)
-            point = config.space.draw(1, 1)
-            assert point is None or config.space.check(point) == []
-        assert time.perf_counter() - started < 1, text
+            assert found, text
+            last = text.count("\n") + 2
+            assert all(problem.column and 1 <= (problem.line or 0) <= last for problem in found), text
 
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -143,11 +149,8 @@ BOMBS = {
     "a million values": "a: [" + "1," * 400_000 + "1]",
     "too large a file": "a: " + "x" * 3_000_000,
     "one very long number": "run_cap: " + "1" * 900_000,
-    "a space without end of constraints": "method: grid\nparameters: {a: {min: 1, max: 1000000000000}}\nconstraints: ["
-    + ", ".join(
-        ["'(((((((((((a ** 99) ** 99) ** 99) ** 99) ** 99) ** 99) ** 99) ** 99) ** 99) ** 99) > 0'"] * 50
-    )
-    + "]",
+    "constraints of huge powers": "method: grid\nparameters: {a: {min: 1, max: 100000000}}\nconstraints:\n"
+    + f"- '{'(' * 11}a{' ** 99)' * 11} > 0'\n" * 50,
     "many empty lists": "a: [" + "[]," * 300_000 + "1]",
     "conditions on conditions": "method: grid\nparameters:\n"
     + "".join(f"  a{i:03}: {{values: [0, 1]}}\n" for i in range(60))
@@ -161,25 +164,30 @@ from besom.errors import SweepFileError
 from besom.sweepfile import parse
 text = sys.stdin.read()
 base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-started = time.perf_counter()
+started = time.process_time()
 try:
     parse(text)
     answer = "config"
 except SweepFileError as error:
     answer = str(error)
-print(time.perf_counter() - started, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024)
+print(time.process_time() - started, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024)
 print(answer[:500])
 """
 
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_defused_in_a_second_and_a_hundred_megabytes(name: str) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE")}
     done = subprocess.run(
-        [sys.executable, "-c", CHILD], input=BOMBS[name], capture_output=True, text=True, check=True
+        [sys.executable, "-c", CHILD],
+        input=BOMBS[name],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
     )
     figures, answer = done.stdout.split("\n", 1)
     seconds, megabytes = map(float, figures.split())
-    assert answer.startswith("sweep.yaml:") or answer == "config\n", answer
-    assert answer[len("sweep.yaml:")].isdigit() or answer == "config\n", answer
+    assert answer == "config\n" or re.match(r"sweep\.yaml:\d+:\d+: ", answer), answer
     assert seconds < 1
     assert megabytes < 100

@@ -132,7 +132,8 @@ def _is_rank(name: str) -> bool:
 def _wait(process: subprocess.Popen[bytes], on_end: Callable[[], None]) -> None:
     if hasattr(os, "waitid"):
         # Leaves the zombie, so that the process group cannot be anybody else's until the agent has reaped it.
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with suppress(ChildProcessError):  # it has been reaped already
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     else:  # macOS before Python 3.13
         process.wait()
     on_end()

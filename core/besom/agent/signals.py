@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Any
 
 LEAVE = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 """What makes an agent leave."""
@@ -22,7 +23,7 @@ FORWARDED = LEAVE | {
 
 
 @contextmanager
-def received(handle: Callable[[int], None], *, forward: bool) -> Iterator[None]:
+def received(handle: Callable[[int], None], *, forward: bool) -> Generator[None]:
     """Have `handle` called with each signal while inside, and restore what was there before.
 
     Signals that were ignored stay so (`nohup`). In any other thread than the main one this does nothing.
@@ -30,12 +31,12 @@ def received(handle: Callable[[int], None], *, forward: bool) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {}
+    before: dict[int, Any] = {}
     for number in FORWARDED if forward else LEAVE:
         if signal.getsignal(number) is not signal.SIG_IGN:
             before[number] = signal.signal(number, lambda received, _frame: handle(received))
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for restored, handler in before.items():
+            signal.signal(restored, handler)

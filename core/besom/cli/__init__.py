@@ -30,7 +30,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "ls": ("ls", "List the sweeps, or the runs of one."),
         "show": ("show", "Show all there is about a sweep or a run."),
         "watch": ("watch", "Watch a sweep until it ends."),
-        "best": ("best", "Show the best run and the command that repeats it."),
+        "best": ("best", "Show the best run, its parameters and its command."),
         "logs": ("logs", "Print what a run has printed."),
         "export": ("export", "Write a sweep's runs as CSV or JSON."),
         "doctor": ("doctor", "Say where the store is and whether it is healthy."),

@@ -1,4 +1,4 @@
-"""`besom best`: the best run of a sweep, and the command that repeats it."""
+"""`besom best`: the best run of a sweep, and its command."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @json_option
 @pass_session
 def best(session: Session, sweep: str | None, *, as_json: bool) -> None:
-    """Show the best run of SWEEP (default: the newest), its parameters and the command that repeats it."""
+    """Show the best run of SWEEP (default: the newest), its parameters and its command."""
     with session.open() as store:
         found = find_sweep_or_newest(store, sweep)
         run = best_run(store, found)
@@ -51,7 +51,7 @@ def best_run(store: Store, sweep: Sweep) -> Run:
 
 
 def command_of(sweep: Sweep, run: Run) -> list[str] | None:
-    """Give the argv that repeats a run outside the sweep; None when the sweep runs no program."""
+    """Give the argv of a run; None when the sweep runs no program."""
     from besom.agent.command import build_command
     from besom.folders import run_folder
     from besom.sweep import sweep_config
@@ -70,12 +70,12 @@ def print_best(sweep: Sweep, run: Run, command: list[str] | None) -> None:
             "best run": f"{run.id}  {run.name}, {run.state.value}",
             metric: number(run.value),
             "parameters": "\n".join(f"{name} = {scalar(value)}" for name, value in flat(run.params)),
-            **({"repeat it": _repeat(sweep, command)} if command else {}),
+            **({"command": _for_shell(sweep, command)} if command else {}),
         }
     )
 
 
-def _repeat(sweep: Sweep, command: list[str]) -> str:
+def _for_shell(sweep: Sweep, command: list[str]) -> str:
     """Give the command for a shell in this folder."""
     from besom.agent.command import program_folder
     from besom.sweep import sweep_config

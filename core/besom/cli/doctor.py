@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 import besom
-from besom.cli.output import Column, json_option, print_json, print_table
+from besom.cli.output import Column, counted, json_option, print_json, print_table
 from besom.cli.session import Session, pass_session
 from besom.errors import BesomError
 from besom.folders import besom_dir
@@ -105,7 +105,8 @@ def _examine_contents(store: Store) -> Iterator[Finding]:
         if of_sweep:
             agents.update({agent.id: agent for agent in store.list_agents(sweep.id)})
         running += of_sweep
-    yield Finding("contents", True, f"{len(sweeps)} sweeps, {len(running)} runs running")
+    contents = f"{counted(len(sweeps), 'sweep')}, {counted(len(running), 'run')} running"
+    yield Finding("contents", True, contents)
     now = time.time()
     silent = [
         run for run in running if run.agent_id in agents and now - agents[run.agent_id].seen > SILENT_SECONDS

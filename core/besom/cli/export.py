@@ -12,7 +12,7 @@ from typing import IO, Any
 import click
 
 from besom.cli.lookup import complete_sweeps, find_sweep
-from besom.cli.output import flat, say
+from besom.cli.output import counted, flat, say
 from besom.cli.rows import run_json
 from besom.cli.session import Session, pass_session
 from besom.records import Run
@@ -58,7 +58,7 @@ def export(session: Session, sweep: str, form: str, output: Path | None) -> None
         return
     with output.open("w", newline="") as file:
         _write(file, runs, form)
-    say(f"{len(runs)} runs written to {output}")
+    say(f"{counted(len(runs), 'run')} written to {output}")
 
 
 def _write(file: IO[str], runs: Sequence[Run], form: str) -> None:

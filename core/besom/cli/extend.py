@@ -26,5 +26,5 @@ def extend(session: Session, sweep: str, file: Path) -> None:
         found = extend_sweep(store, find_sweep(store, sweep).id, config)
         done = done_of(store.progress(found.id))
         say(
-            f"sweep {found.id} is at version {found.version}, {done} runs done; go on: besom agent {found.id}"
+            f"sweep {found.id} is at version {found.version}, runs {done}; go on with: besom agent {found.id}"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from besom.cli.session import Session
@@ -27,7 +28,7 @@ def find_sweep(store: Store, word: str) -> Sweep:
     try:
         return store.get_sweep(sweep_id)
     except NotFoundError:
-        return store.get_sweep(_completed("sweep", sweep_id, (sweep.id for sweep in store.list_sweeps())))
+        return store.get_sweep(complete_id("sweep", sweep_id, (sweep.id for sweep in store.list_sweeps())))
 
 
 def find_sweep_or_newest(store: Store, word: str | None) -> Sweep:
@@ -44,19 +45,20 @@ def find_run(store: Store, word: str) -> Run:
     try:
         return store.get_run(word)
     except NotFoundError:
-        return store.get_run(_completed("run", word, _run_ids(store)))
+        return store.get_run(complete_id("run", word, _run_ids(store)))
 
 
 def find_any(store: Store, word: str) -> Sweep | Run:
     """Give the sweep or else the run that `word` means."""
-    try:
-        return find_sweep(store, word)
-    except NotFoundError:
-        pass
-    try:
-        return find_run(store, word)
-    except NotFoundError as error:
-        raise NotFoundError(str(error).replace("no run", "no sweep and no run", 1)) from error
+    from besom.sweep import sweep_id_of
+
+    with suppress(NotFoundError):
+        return store.get_sweep(sweep_id_of(word))
+    with suppress(NotFoundError):
+        return store.get_run(word)
+    sweeps = [sweep.id for sweep in store.list_sweeps()]
+    found = complete_id("sweep or run", word, [*sweeps, *_run_ids(store)])
+    return store.get_sweep(found) if found in sweeps else store.get_run(found)
 
 
 def complete_sweeps(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -81,14 +83,15 @@ def _run_ids(store: Store) -> Iterable[str]:
             yield run.id
 
 
-def _completed(kind: str, word: str, ids: Iterable[str]) -> str:
+def complete_id(kind: str, word: str, ids: Iterable[str]) -> str:
+    """Give the one of `ids` that `word` begins; NotFoundError if there is none, UsageError if several."""
     known = list(ids)
     found = [one for one in known if one.startswith(word)] if len(word) >= SHORTEST_PREFIX else []
     if len(found) == 1:
         return found[0]
     if found:
         listed = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
-        raise UsageError(f"{word!r} begins the ids of {len(found)} {kind}s: {listed}; write more of it")
+        raise UsageError(f"{word!r} begins {len(found)} ids: {listed}; write more of it")
     close = difflib.get_close_matches(word, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else "`besom ls` lists what there is"
     raise NotFoundError(f"no {kind} is called {word!r}; {hint}")

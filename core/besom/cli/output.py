@@ -130,6 +130,11 @@ def _one_line(cell: str) -> str:
     return cell if cell.isprintable() else "".join(c if c.isprintable() else " " for c in cell)
 
 
+def counted(count: int, noun: str) -> str:
+    """Give `1 run` or `2 runs`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def number(value: float | None) -> str:
     """Give a metric as people read it: five significant digits."""
     return "-" if value is None else f"{value:.5g}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from besom.cli.lookup import complete_sweeps, find_run, find_sweep
-from besom.cli.output import say
+from besom.cli.output import counted, say
 from besom.cli.session import Session, pass_session
 from besom.records import RunState
 
@@ -35,6 +35,6 @@ def retry(session: Session, sweep: str, runs: tuple[str, ...], states: tuple[str
         for run in queued:
             click.echo(run.id)
         if queued:
-            say(f"{len(queued)} runs wait in the queue; run them with: besom agent {found.id}")
+            say(f"{counted(len(queued), 'run')} to be run again by: besom agent {found.id}")
         else:
             say(f"sweep {found.id} has no runs that are {' or '.join(state.value for state in chosen)}")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from besom.cli.lookup import find_run
 from besom.cli.output import say
 from besom.cli.session import Session, pass_session
+from besom.records import SweepState
+
+if TYPE_CHECKING:
+    from besom.store.base import Store
 
 
 @click.command()
@@ -19,5 +25,12 @@ def rm(session: Session, runs: tuple[str, ...]) -> None:
     with session.open() as store:
         for run in [find_run(store, word) for word in runs]:
             remove_run(store, run.id)
-            again = f"; its point is run again by: besom agent {run.sweep_id}" if run.sweep_id else ""
-            say(f"run {run.id} is forgotten{again}")
+            say(f"run {run.id} is forgotten{_again(store, run.sweep_id)}")
+
+
+def _again(store: Store, sweep_id: str | None) -> str:
+    if sweep_id is None:
+        return ""
+    open_again = store.get_sweep(sweep_id).state in {SweepState.PENDING, SweepState.RUNNING}
+    resume = "" if open_again else f"besom resume {sweep_id} && "
+    return f"; its point is run again by: {resume}besom agent {sweep_id}"

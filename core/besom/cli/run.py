@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from besom.cli.options import agent_options, to_agent_options
-from besom.cli.output import say
+from besom.cli.output import counted, say
 from besom.cli.session import Session, pass_session
 from besom.records import ENDED, RunState, Sweep, SweepState
 
@@ -46,7 +46,7 @@ def run(session: Session, /, file: Path, count: int | None, *, new: bool, **chos
             if exit_code:
                 say(f"left early: {result.reason}")
         elif left is not None and left <= 0:
-            say(f"sweep {sweep.id} has its {count} runs; a larger --count goes on, --new starts another")
+            say(f"sweep {sweep.id} has its runs; a larger --count goes on, --new starts another")
         _conclude(store, store.get_sweep(sweep.id), file)
     raise click.exceptions.Exit(exit_code)
 
@@ -76,9 +76,9 @@ def _continue(store: Store, sweep: Sweep) -> Sweep:
     if sweep.state not in UNFINISHED:
         again = "" if sweep.state is SweepState.CANCELED else f", `besom resume {sweep.id}` goes on with it"
         verb = "has finished" if sweep.state is SweepState.FINISHED else f"is {sweep.state.value}"
-        say(f"sweep {sweep.id} of this file {verb} with {done} runs; --new starts another{again}")
+        say(f"sweep {sweep.id} of this file {verb} after {counted(done, 'run')}; --new starts another{again}")
         return sweep
-    say(f"continuing sweep {sweep.id} of this file, {done} runs done; --new starts another")
+    say(f"continuing sweep {sweep.id} of this file, {counted(done, 'run')} done; --new starts another")
     return resume_sweep(store, sweep.id) if sweep.state is SweepState.PAUSED else sweep
 
 
@@ -107,7 +107,8 @@ def _conclude(store: Store, sweep: Sweep, file: Path) -> None:
         print_best(sweep, best, command_of(sweep, best))
     progress = store.progress(sweep.id)
     if failed := progress.count(RunState.FAILED, RunState.CRASHED):
-        say(f"{failed} runs failed; run them again: besom retry {sweep.id} && besom agent {sweep.id}")
+        again = f"besom retry {sweep.id} && besom agent {sweep.id}"
+        say(f"{counted(failed, 'run')} failed; run again with: {again}")
     if sweep.state in UNFINISHED:
         say(f"go on: besom run {file}")
     say(f"all runs: besom ls {sweep.id}")

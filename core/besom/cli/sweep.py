@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from besom.cli.lookup import find_run, find_sweep
-from besom.cli.output import say
+from besom.cli.output import counted, say
 from besom.cli.session import Session, pass_session
 from besom.errors import UsageError
 
@@ -86,7 +86,8 @@ def _create(
         made = create_sweep(store, config, project=project, entity=entity, prior_runs=prior)
         click.echo(made.id)
         expected = "no end in sight" if made.expected_runs is None else f"Est. Runs {made.expected_runs}"
-        say(f"sweep {made.id} ({made.name}), {expected}" + (f", {len(prior)} prior runs" if prior else ""))
+        begun = f", {counted(len(prior), 'prior run')}" if prior else ""
+        say(f"sweep {made.id} ({made.name}), {expected}{begun}")
         say(f"run it with: besom agent {_path(made)}")
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class AgentJob:
-    """An agent to be started: the sweep it serves, its store, and the words that follow `besom agent SWEEP_ID`."""
+    """An agent to be started: its sweep, its store, and the words that follow `besom agent SWEEP_ID`."""
 
     sweep_id: str
     store: str

@@ -10,7 +10,6 @@ import dataclasses
 import json
 import logging
 import os
-import re
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from besom.config import Config, mapping_of, read_defaults
 from besom.errors import NotFoundError, UsageError
 from besom.folders import RunFile, RunFolder, read_run_file, run_folder, write_run_folder
-from besom.journal import Journal, read_account
-from besom.records import Lease, Run, Sweep
+from besom.journal import Journal, read_account, replay
+from besom.records import Lease, Outcome, Run, RunState, Sweep
 from besom.run import ending
 from besom.run.flusher import Flusher
 from besom.run.live import LiveRun, activate, active_run
@@ -185,22 +184,40 @@ def _solo(
     run_id: str | None,
     resume: bool | str | None,
 ) -> LiveRun:
-    if run_id is not None and not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}", run_id):
-        raise UsageError(
-            f"init(id={run_id!r}): an id has up to 128 letters, digits, '-', '_' and '.', and no '.' first"
-        )
     store = _default_store()
     before = _find(store, run_id) if run_id is not None else None
     if before is not None and resume == "never":
         raise UsageError(f"init(id={run_id!r}, resume='never'): there is a run with this id already")
     if before is None and resume == "must":
         raise UsageError(f"init(id={run_id!r}, resume='must'): there is no run with this id in {store.url}")
+    if before is not None:
+        _rescue(store, before)
     run = store.create_run(run_id=run_id, project=project, name=name, lease_seconds=_lease_seconds())
     folder = run_folder(run.id)
     write_run_folder(folder, run, None)
     about = RunFile(run.id, run.attempt, run.number, run.name, None, project, entity)
     earlier: Mapping[str, Any] = before.config if before is not None else {}
     return _attached(about, folder, {**earlier, **given}, {}, lambda: store, allow=allow)
+
+
+def _rescue(store: Store, run: Run) -> None:
+    """Bring what a killed process logged to the store, and end its attempt, so that the next one can start.
+
+    A process that lives holds the lock of its journal, so its run is left alone.
+    """
+    path = run_folder(run.id).journal(run.attempt)
+    if not path.exists():
+        return
+    journal = Journal(path)
+    try:
+        if journal.lock():
+            told = replay(store, run.lease, path)
+            if run.state is RunState.RUNNING:
+                store.finish(
+                    run.lease, told.finished or Outcome(RunState.PREEMPTED, error="its process died")
+                )
+    finally:
+        journal.close()
 
 
 def _find(store: Store, run_id: str) -> Run | None:

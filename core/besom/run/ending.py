@@ -34,10 +34,19 @@ def _at_exit() -> None:
     run = active_run()
     if run is None:
         return
-    if run.inherited or run.judged:
+    unhandled = _unhandled()
+    if run.inherited or (run.judged and unhandled is None):
         run.leave()
     else:
-        run.end_with(_exit)
+        run.end_with(unhandled or _exit)
+
+
+def _unhandled() -> BaseException | None:
+    """Give the exception that ends this process, also where another hook than ours was told of it."""
+    if hasattr(sys, "ps1"):
+        return None  # in an interactive session it was the last of many
+    found: BaseException | None = getattr(sys, "last_value", None)
+    return found
 
 
 def _before_fork() -> None:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from besom.config import Config
-from besom.errors import RunStopped, StateError, StoreFullError, UsageError
+from besom.errors import RunStopped, StateError, StoreFullError
 from besom.folders import RunFile, RunFolder
 from besom.journal import Journal
 from besom.jsonable import jsonable
@@ -185,20 +185,10 @@ class LiveRun:
         finds it as `loss.min` and as `loss`. "best" is best by `goal`, "minimize" or "maximize", else by the
         sweep's goal.
         """
-        goals = {
-            None: None,
-            "min": "minimize",
-            "max": "maximize",
-            "minimize": "minimize",
-            "maximize": "maximize",
-        }
-        if goal not in goals:
-            raise UsageError(f"define_metric(goal={goal!r}): it is 'minimize' or 'maximize'")
-        ruled = goals[goal]
-        rule = {"name": name, "summary": summary, "goal": ruled, "step_metric": step_metric}
         with self._lock:
             self._check_open("define_metric")
-            self._summarizer.define(name, summary, ruled)
+            self._summarizer.define(name, summary, goal)
+            rule = {"name": name, "summary": summary, "goal": goal, "step_metric": step_metric}
             self._record("define", rule)
 
     def mark_preempting(self) -> None:
@@ -394,11 +384,8 @@ class LiveRun:
     def _warn_of_step(self, step: int) -> None:
         if not self._warned_of_step:
             self._warned_of_step = True
-            logger.warning(
-                "log(step=%d) is ignored: the run is at step %d already; steps must not go back (said once)",
-                step,
-                self._floor,
-            )
+            text = "log(step=%d) is ignored: the run is at step %d already (said once)"
+            logger.warning(text, step, self._floor)
 
     def after_fork_in_child(self) -> None:
         """Make the run safe in a forked child: it may log, but not deliver or end its parent's run."""

@@ -10,9 +10,9 @@ ROUNDS = 8
 def permuted(index: int, size: int, seed: int) -> int:
     """Give the image of `index` under a permutation of range(size) that `seed` picks.
 
-    A balanced Feistel network permutes the numbers of an even count of bits; where it leads out of the range it
-    is applied again, which keeps it a permutation of the range (cycle walking: Black and Rogaway, *Ciphers
-    with Arbitrary Finite Domains*, 2002). Fewer than four steps on average.
+    A balanced Feistel network permutes the numbers of an even count of bits; where it leads out of the
+    range it is applied again, which keeps it a permutation of the range (cycle walking: Black and Rogaway,
+    *Ciphers with Arbitrary Finite Domains*, 2002). Fewer than four steps on average.
     """
     if not 0 <= index < size:
         raise IndexError(index)

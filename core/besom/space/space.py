@@ -154,7 +154,7 @@ class SearchSpace:
             path, value = stack.pop()
             if isinstance(value, Mapping) and path not in leaves and (value or not path):
                 items = cast("Mapping[str, Any]", value).items()
-                stack += [((*path, key), item) for key, item in items]
+                stack += [((*path, str(key)), item) for key, item in items]
             else:
                 flat[".".join(path)] = value
         return dict(sorted(flat.items()))

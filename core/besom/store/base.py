@@ -185,9 +185,10 @@ class Store(Protocol):
     ) -> Directive:
         """Store what a run logged, prolong its lease, and say what is wanted of it.
 
-        Rows already stored (same lease and `seq`) are left alone. `summary` replaces the summary and `value`
-        the metric; None keeps both, and so does a value that is not finite. From an attempt that is lost or
-        has ended, the rows are stored and nothing else changes. Answers as `heartbeat` does.
+        Rows already stored (same lease and `seq`) are left alone. `summary` replaces the summary and with it
+        the metric: a `value` of None, or one that is not finite, says that the run has none now. Without a
+        summary both stay, unless a finite value comes alone. From an attempt that is lost or has ended, the
+        rows are stored and nothing else changes. Answers as `heartbeat` does.
         """
         ...
 
@@ -243,11 +244,11 @@ class Store(Protocol):
         changed_after: int | None = None,
         limit: int | None = None,
     ) -> list[Run]:
-        """Give the runs of a sweep (None: the solo runs) by number; with `changed_after`, by `changed`."""
+        """Give the runs of a sweep (None: solo ones) by number; with `changed_after`, by `changed`."""
         ...
 
     def best_run(self, sweep_id: str) -> Run | None:
-        """Give the run with the best metric among FINISHED, STOPPED and RUNNING ones; the lowest number of equals.
+        """Give the best run among FINISHED, STOPPED and RUNNING ones; of equals, that with the lowest number.
 
         A sweep without a metric is taken to minimize.
         """
@@ -307,7 +308,7 @@ class Store(Protocol):
         ...
 
     def list_agents(self, sweep_id: str) -> list[Agent]:
-        """Give the agents a sweep has had, newest first; `seen` is their latest claim or heartbeat, to a second."""
+        """Give the agents a sweep has had, newest first; `seen`: at a claim or heartbeat, to a second."""
         ...
 
 

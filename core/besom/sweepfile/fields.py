@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+
 from besom.space.values import is_finite
 from besom.sweepfile.tree import Entry, Node, Place, Problems, did_you_mean, joined, listed
 

@@ -33,10 +33,12 @@ class Node:
     def __init__(self, value: Value, place: Place | None = None) -> None:
         self.value = value
         self.place = place
-        inside = [entry.node for entry in value.values()] if isinstance(value, dict) else value
-        children = inside if isinstance(inside, list) else ()
-        self.weight: int = 1 + sum(child.weight for child in children)
-        self.depth: int = 1 + max((child.depth for child in children), default=0)
+        self.weight = 1
+        self.depth = 1
+        if isinstance(value, (list, dict)) and value:
+            children = [entry.node for entry in value.values()] if isinstance(value, dict) else value
+            self.weight += sum(child.weight for child in children)
+            self.depth += max(child.depth for child in children)
 
     def plain(self) -> Any:
         """Give the JSON value without places."""
@@ -131,11 +133,12 @@ class _Reader:
             return None
         if isinstance(value, str):
             return str.__str__(value)  # of an enum, too, the text
-        for kind in (bool, int, float):
-            if isinstance(value, kind):
-                return kind(value)
+        for plain in (bool, int, float):
+            if isinstance(value, plain):
+                return plain(value)
         if value is not None:
-            self.problems.add(None, f"there is a value of type {type(value).__name__}, which sweep configs cannot hold")
+            kind = type(value).__name__
+            self.problems.add(None, f"there is a value of type {kind}, which sweep configs cannot hold")
         return None
 
     def refuse(self, message: str) -> None:

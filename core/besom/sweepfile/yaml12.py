@@ -113,13 +113,15 @@ class _Composer:
             "ScalarEvent": self._scalar,
             "SequenceStartEvent": self._start,
             "MappingStartEvent": self._start,
-            "SequenceEndEvent": self._end,
-            "MappingEndEvent": self._end,
             "DocumentStartEvent": self._document,
         }
         for event in events:
-            handler = handlers.get(type(event).__name__)
-            if handler is not None:
+            kind = type(event).__name__
+            handler = handlers.get(kind)
+            if handler is None:
+                if kind in {"SequenceEndEvent", "MappingEndEvent"}:
+                    self._end()
+            else:
                 handler(event, Place(event.start_mark.line + 1, event.start_mark.column + 1))
         return self.root or Node(None, Place(1, 1))
 
@@ -175,7 +177,7 @@ class _Composer:
         if len(self.open) > MAX_DEPTH:
             raise self._stop(place, f"nested more than {MAX_DEPTH} deep")
 
-    def _end(self, _event: Any, _place: Place) -> None:
+    def _end(self) -> None:
         done = self.open.pop()
         value: Value = done.items
         if value is None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,8 +28,9 @@ from besom.agent import AgentOptions, run_agent
 from besom.store import open_store
 
 store = open_store(sys.argv[1])
-result = run_agent(store, sys.argv[2], AgentOptions(**json.loads(sys.argv[3])))
-print(json.dumps(result.reason))
+options = AgentOptions(**json.loads(sys.argv[3]))
+tell = lambda event: print(event.kind, event.detail, flush=True)
+result = run_agent(store, sys.argv[2], options, on_event=tell)
 sys.exit(result.exit_code)
 """
 
@@ -78,7 +79,8 @@ class Lab:
         self, sweep: Sweep, *, on_event: Callable[[AgentEvent], None] | None = None, **options: Any
     ) -> AgentResult:
         """Run an agent in this process."""
-        told = AgentOptions(**{"grace": 5.0, **options})
+        words: dict[str, Any] = {"grace": 5.0, **options}
+        told = AgentOptions(**words)
         return run_agent(self.store, sweep.id, told, on_event=on_event or (lambda event: None))
 
     def start_agent(self, sweep: Sweep, **options: Any) -> subprocess.Popen[bytes]:
@@ -112,7 +114,7 @@ class Lab:
 
 
 @contextmanager
-def open_lab(folder: Path) -> Iterator[Lab]:
+def open_lab(folder: Path) -> Generator[Lab]:
     """Give a lab in an empty folder, and leave no agent of it running; `BESOM_DIR` must be its `.besom`."""
     (folder / ".besom").mkdir()
     store = open_store(f"sqlite:///{folder / '.besom' / 'besom.db'}")

@@ -1,4 +1,4 @@
-"""The contract every Method keeps: subclass `MethodContract`, give `method`, and pytest runs the whole suite."""
+"""The laws every Method keeps: subclass `MethodContract` with `name` and `method`, and pytest proves them."""
 
 from __future__ import annotations
 
@@ -112,7 +112,8 @@ class MethodContract:
         cursor = 0
         for _ in range(10):
             batch = first.suggest(cursor, 4, FakeHistory())
-            assert batch == first.suggest(cursor, 4, FakeHistory()) == second.suggest(cursor, 4, FakeHistory())
+            again = first.suggest(cursor, 4, FakeHistory())
+            assert batch == again == second.suggest(cursor, 4, FakeHistory())
             if batch.exhausted:
                 break
             cursor = batch.cursor

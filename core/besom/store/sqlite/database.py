@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import threading
@@ -16,6 +15,7 @@ from besom.store.sqlite.clock import Clock
 from besom.store.sqlite.failure import explain
 from besom.store.sqlite.place import Place
 from besom.store.sqlite.queries import MIGRATIONS, SQL, migrations, read_sql, statements
+from besom.store.sqlite.turns import Turns
 
 VERSION = len(MIGRATIONS)
 """Of the schema."""
@@ -37,8 +37,7 @@ class Database:
     def __init__(self, place: Place, clock: Clock) -> None:
         self.place = place
         self.clock = clock
-        self._lock_file: int | None = None
-        self._turn = threading.Lock()
+        self.turns = Turns(place.path)
         self._connections: dict[int, Connection] = {}
         self._closed = False
         _opened.add(self)
@@ -68,38 +67,14 @@ class Database:
         self._closed = True
         while self._connections:
             self._connections.popitem()[1].sqlite.close()
-        if self._lock_file is not None:
-            os.close(self._lock_file)
-            self._lock_file = None
-
-    def take_turn(self) -> None:
-        """Wait in the queue of writers; the kernel serves it in order and passes over processes that died."""
-        self._turn.acquire()
-        try:
-            if self._lock_file is None:
-                self._lock_file = os.open(
-                    f"{self.place.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666
-                )
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX)
-        except BaseException:
-            self._turn.release()
-            raise
-
-    def end_turn(self) -> None:
-        """Let the next writer in."""
-        assert self._lock_file is not None
-        fcntl.flock(self._lock_file, fcntl.LOCK_UN)
-        self._turn.release()
+        self.turns.close()
 
     def forget(self) -> None:
         """Leave everything that belongs to the parent process alone; called in a forked child."""
         # Closing the parent's connections here would break its locks, so they are kept and never used again.
         _inherited.extend(self._connections.values())
         self._connections = {}
-        self._turn = threading.Lock()
-        if self._lock_file is not None:
-            os.close(self._lock_file)
-            self._lock_file = None
+        self.turns.forget()
 
     def _connect(self) -> Connection:
         if self._closed:
@@ -134,13 +109,13 @@ class Connection:
 
     def __enter__(self) -> Connection:
         try:
-            self._database.take_turn()
+            self._database.turns.take()
         except OSError as error:
             raise self._database.explain(error) from error
         try:
             self.execute("BEGIN IMMEDIATE")
         except BaseException as error:
-            self._database.end_turn()
+            self._database.turns.end()
             if isinstance(error, FAULTS):
                 raise self._database.explain(error) from error
             raise
@@ -158,7 +133,7 @@ class Connection:
             # Not only after an error of the caller: a COMMIT that failed leaves its transaction open.
             if self.sqlite.in_transaction:
                 self.sqlite.rollback()
-            self._database.end_turn()
+            self._database.turns.end()
         if isinstance(error, FAULTS):
             raise self._database.explain(error) from error
 
@@ -213,13 +188,13 @@ def _version(database: Database) -> int:
 
 def _prepare(database: Database) -> None:
     """Switch a new file to WAL and bring the schema to VERSION, with no other writer about."""
-    database.take_turn()
+    database.turns.take()
     try:
         # Not in a transaction, where SQLite refuses to; without the turn, others would meet a lock.
         database.read(f"PRAGMA page_size = {PAGE_BYTES}")
         database.read("PRAGMA journal_mode = wal")
     finally:
-        database.end_turn()
+        database.turns.end()
     with database.write() as transaction:
         version = _version(database)
         if version == 0:

@@ -26,6 +26,7 @@ ADVICE = (
     ("malformed", "it is damaged; try `sqlite3 FILE .recover`, or move it away and start a new store"),
     ("locked", "another program holds it; close what has it open and try again"),
     ("readonly", "it cannot be written; look at the permissions of the file and of its folder"),
+    ("disk I/O error", "look at the health of the disk, and at quotas and limits on the size of files"),
     ("unable to open", "is it a folder, or one you cannot write to?"),
 )
 

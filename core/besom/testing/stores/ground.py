@@ -1,4 +1,4 @@
-"""What the parts of the contract stand on: a clock in the test's hands, a store, short words for common steps."""
+"""What the parts of the contract stand on: a clock in the test's hands, a store, words for common steps."""
 
 from __future__ import annotations
 

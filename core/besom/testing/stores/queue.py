@@ -69,7 +69,7 @@ class QueueContract(Ground):
         assert (run.number, run.name, run.attempt, run.agent_id) == (1, "run-1", 1, "agent")
         assert (run.failures, run.crashes, run.summary, run.value) == (0, 0, {}, None)
         assert run.created == run.started == time.wall()
-        assert run.ended is run.stop_reason is run.error is run.exit_code is None
+        assert (run.ended, run.stop_reason, run.error, run.exit_code) == (None, None, None, None)
         assert store.get_run(run.id) == run
 
     def test_numbers_follow_the_order_of_claims(self, store: Store) -> None:
@@ -229,10 +229,11 @@ class QueueContract(Ground):
         self, store: Store, time: Time, max_attempts: int | None, crashes: int
     ) -> None:
         sweep = sweep_with(store, 1, max_attempts=max_attempts)
-        for attempt in range(1, crashes + 1):
-            run = claim(store, sweep, seconds=10)
-            assert run.attempt == attempt
+        run = claim(store, sweep, seconds=10)
+        for attempt in range(2, crashes + 1):
             time.pass_(11)
+            assert claim(store, sweep, seconds=10).attempt == attempt
+        time.pass_(11)
         assert claims_nothing(store, sweep)
         after = store.get_run(run.id)
         assert (after.state, after.crashes) == (RunState.CRASHED, crashes)

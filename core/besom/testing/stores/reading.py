@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 
 from besom.errors import NotFoundError, UsageError
-from besom.records import Lease, Metric, Outcome, RunState
+from besom.records import Lease, Metric, Observation, Outcome, RunState
 from besom.store.base import Store
 from besom.testing.stores.ground import (
     MINUTE,
@@ -136,7 +136,8 @@ class ReadingContract(Ground):
         for run in reversed(runs[2:]):
             finish(store, run, float(run.number))
         finish(store, runs[1], state=RunState.PREEMPTED)
-        seen, after = [], 0
+        seen: list[Observation] = []
+        after = 0
         while page := store.observations(sweep.id, after=after, limit=3):
             seen += page
             after = page[-1].changed

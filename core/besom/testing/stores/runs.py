@@ -50,6 +50,21 @@ class RunContract(Ground):
         store.report(run.lease, [], value=2.0, lease_seconds=MINUTE)
         assert finish(store, run, value).value == 2.0
 
+    @pytest.mark.parametrize("lost", [None, float("nan")])
+    def test_a_summary_without_a_finite_metric_takes_the_value_away(
+        self, store: Store, lost: float | None
+    ) -> None:
+        sweep = sweep_with(store)
+        run, other = claim(store, sweep), claim(store, sweep)
+        store.report(run.lease, [], summary={"loss": 0.1}, value=0.1, lease_seconds=MINUTE)
+        store.report(run.lease, [], summary={"loss": "NaN"}, value=lost, lease_seconds=MINUTE)
+        assert store.get_run(run.id).value is None
+        finish(store, run)
+        finish(store, other, 0.5)
+        best = store.best_run(sweep.id)
+        assert best is not None
+        assert best.id == other.id
+
     def test_rows_that_are_no_json_are_a_usage_error_and_leave_nothing(self, store: Store) -> None:
         run = claim(store, sweep_with(store))
         for wrong in (float("nan"), object()):
@@ -181,8 +196,10 @@ class RunContract(Ground):
 
     def test_a_failed_run_is_tried_again_up_to_max_attempts(self, store: Store) -> None:
         sweep = sweep_with(store, 1, max_attempts=3)
+        (waiting,) = store.active(sweep.id)
         for attempt in (1, 2, 3):
             run = claim(store, sweep)
+            assert run.params == waiting
             assert (run.attempt, run.error, run.exit_code) == (attempt, None, None)
             after = store.finish(run.lease, Outcome(RunState.FAILED, exit_code=1, error="boom"))
             assert (after.failures, after.error) == (attempt, "boom")
@@ -190,6 +207,7 @@ class RunContract(Ground):
             assert (after.ended is None) == (attempt < 3)
             assert store.finish(run.lease, Outcome(RunState.FINISHED)) == after
         assert claims_nothing(store, sweep)
+        (run,) = store.list_runs(sweep.id)
         assert [one.state for one in store.attempts(run.id)] == [RunState.FAILED] * 3
 
     def test_without_max_attempts_a_failed_run_stays_failed(self, store: Store) -> None:
@@ -202,6 +220,7 @@ class RunContract(Ground):
             run = claim(store, sweep)
             assert (run.attempt, run.failures, run.crashes) == (attempt, 0, 0)
             assert finish(store, run, state=RunState.PREEMPTED).state is RunState.PREEMPTED
+        (run,) = store.list_runs(sweep.id)
         assert store.attempts(run.id)[0].state is RunState.PREEMPTED
 
     @pytest.mark.parametrize("state", [SweepState.RUNNING, SweepState.PAUSED])

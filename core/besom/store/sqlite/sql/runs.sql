@@ -60,11 +60,13 @@ RETURNING stop_reason, kill, agent;
 
 -- name: report
 -- Where a stop was asked for it changes nothing, and `report_asked` is for that: RETURNING is dear.
-UPDATE run SET lease = max(coalesce(lease, :lease), :lease), summary = coalesce(:summary, summary), value = coalesce(:value, value)
+UPDATE run SET lease = max(coalesce(lease, :lease), :lease), summary = coalesce(:summary, summary),
+    value = iif(:summary IS NULL, coalesce(:value, value), :value)
 WHERE id = :run AND attempt = :attempt AND state = 'running' AND stop_reason IS NULL;
 
 -- name: report_asked
-UPDATE run SET lease = max(coalesce(lease, :lease), :lease), summary = coalesce(:summary, summary), value = coalesce(:value, value)
+UPDATE run SET lease = max(coalesce(lease, :lease), :lease), summary = coalesce(:summary, summary),
+    value = iif(:summary IS NULL, coalesce(:value, value), :value)
 WHERE id = :run AND attempt = :attempt AND state = 'running'
 RETURNING stop_reason, kill;
 
@@ -75,7 +77,8 @@ INSERT OR IGNORE INTO history VALUES (?, ?, ?, ?, ?, ?);
 UPDATE run SET config = :config WHERE id = :run AND attempt = :attempt AND state = 'running';
 
 -- name: end_run
-UPDATE run SET state = :state, failures = :failures, crashes = :crashes, summary = coalesce(:summary, summary), value = coalesce(:value, value),
+UPDATE run SET state = :state, failures = :failures, crashes = :crashes, summary = coalesce(:summary, summary),
+    value = iif(:summary IS NULL, coalesce(:value, value), :value),
     exit_code = :exit_code, error = :error, ended = :ended, lease = NULL, changed = (SELECT changed + 1 FROM tally WHERE sweep = '')
 WHERE id = :run RETURNING *;
 
@@ -95,7 +98,8 @@ SELECT * FROM attempt WHERE run = ? AND attempt = ?;
 
 -- name: supersede
 UPDATE attempt SET superseded = 1, ended = :now, state = :state, exit_code = :exit_code, error = :error,
-    summary = coalesce(:summary, summary), value = coalesce(:value, value)
+    summary = coalesce(:summary, summary),
+    value = iif(:summary IS NULL, coalesce(:value, value), :value)
 WHERE run = :run AND attempt = :attempt AND lost AND NOT superseded;
 
 -- name: attempts
