@@ -68,7 +68,7 @@ class Bayes:
         domain = self._translation.domain
         rng = np.random.default_rng([self.seed, cursor])
         evidence = self._ledger.evidence(active)
-        seen = self._ledger.seen | set(domain.keys(evidence.pending))
+        seen = self._ledger.seen.union(domain.keys(evidence.pending))
         if self.space.size is not None and len(seen) >= self.space.size:
             return None
         for rows in self._preferred(evidence, rng):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from besom.search.bayes.outputs import TAILS, standardize
 PRIORS = Priors()
 LABELS = Priors(scale=-1.0, scale_sd=1.0, noise=-3.0, noise_sd=1.0)
 FANTASIES = 8
+FIT_RUNS, MODEL_RUNS = 150, 300
+"""So many runs the hyperparameters are searched with, and the model is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,24 @@ class Evidence:
     values: Array
     failed: Array
     pending: Array
+
+
+def choose(evidence: Evidence, most: int) -> Evidence:
+    """Give evidence of at most `most` runs of each kind: the better half by value, and a fixed random part of the rest.
+
+    Cost grows with the cube of the number. A run keeps its random rank as others come, so the choice changes slowly.
+    """
+    if len(evidence.values) <= most and len(evidence.failed) <= most:
+        return evidence
+    order = np.argsort(evidence.values, kind="stable")
+    rest = order[most // 2 :]
+    luck = np.random.default_rng(0).random(len(order))
+    kept = np.sort(np.concatenate([order[: most // 2], rest[np.argsort(luck[rest])][: most - most // 2]]))
+    luck = np.random.default_rng(1).random(len(evidence.failed))
+    failed = np.sort(np.argsort(luck)[:most])
+    return replace(
+        evidence, points=evidence.points[kept], values=evidence.values[kept], failed=evidence.failed[failed]
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +58,7 @@ class Fitted:
 
 def fit_models(domain: Domain, evidence: Evidence) -> Fitted:
     """Find the hyperparameters for the evidence."""
+    evidence = choose(evidence, FIT_RUNS)
     layout = domain.layout
     features = domain.features(evidence.points)
     best = None
@@ -56,6 +77,7 @@ def fit_models(domain: Domain, evidence: Evidence) -> Fitted:
 
 def acquisition(domain: Domain, evidence: Evidence, fitted: Fitted, rng: np.random.Generator) -> Acquisition:
     """Give the acquisition, with the runs under way imagined to have ended as the model expects them to."""
+    evidence = choose(evidence, MODEL_RUNS)
     layout = domain.layout
     features, values = domain.features(evidence.points), standardize(evidence.values, fitted.tail)[0]
     posterior = Posterior(features, values[:, None], layout, fitted.metric)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,9 +12,9 @@ from besom.search.bayes.model import Evidence
 from besom.search.bayes.points import Translation
 
 _FAILED = frozenset({RunState.FAILED, RunState.CRASHED})
+_GOOD, _BAD, _SILENT, _GONE = range(4)
 
 
-@dataclass
 class Ledger:
     """The ended runs of a sweep in the order in which they ended; what is better is lower.
 
@@ -24,54 +23,60 @@ class Ledger:
     early, killed) teach nothing, but are not repeated.
     """
 
-    translation: Translation
-    metric: Metric | None
-    changed: int = 0
-    revision: int = 0  # grows when a run that had ended ended again
-    _entries: dict[str, tuple[Array, float | None, bool]] = field(default_factory=dict)
-    _seen: dict[bytes, None] = field(default_factory=dict)
+    def __init__(self, translation: Translation, metric: Metric | None) -> None:
+        self.translation, self.metric = translation, metric
+        self.changed = 0
+        self.revision = 0  # grows when a run that had ended ended again
+        self.seen: set[bytes] = set()
+        """The keys of all points that were run."""
+        self._place: dict[str, int] = {}
+        self._points = np.empty((64, len(translation.domain.axes)))
+        self._values = np.empty(64)
+        self._kinds = np.empty(64, dtype=np.int8)
+        self._count = 0
 
     def update(self, observations: Sequence[Observation]) -> None:
         """Take in ended runs that are new or have changed."""
         for item in observations:
             self.changed = max(self.changed, item.changed)
-            if self._entries.pop(item.run_id, None) is not None:
-                self.revision += 1  # it now stands where it ended last
+            if (place := self._place.pop(item.run_id, None)) is not None:
+                self._kinds[place] = _GONE  # it now stands where it ended last
+                self.revision += 1
             point = self.translation.point(item.params)
             if point is None:
                 continue  # of a space that was since changed
-            self._seen[self.translation.domain.keys(point[None])[0]] = None
-            value, failed = self._reading(item)
-            self._entries[item.run_id] = (point, value, failed)
+            self.seen.add(self.translation.domain.keys(point[None])[0])
+            self._place[item.run_id] = self._count
+            self._append(point, *self._reading(item))
 
     def __len__(self) -> int:
-        return len(self._entries)
-
-    @property
-    def seen(self) -> set[bytes]:
-        """The keys of all points that were run."""
-        return set(self._seen)
+        return len(self._place)
 
     def evidence(self, active: Sequence[Params], first: int | None = None) -> Evidence:
         """Give what the `first` ended runs (all, if None) and the `active` ones say."""
-        entries = list(self._entries.values())[:first]
-        axes = len(self.translation.domain.axes)
-        good = [(point, value) for point, value, failed in entries if value is not None and not failed]
-        bad = [point for point, _, failed in entries if failed]
+        kept = np.flatnonzero(self._kinds[: self._count] != _GONE)[:first]
+        kinds = self._kinds[kept]
         pending = [point for params in active if (point := self.translation.point(params)) is not None]
         return Evidence(
-            np.array([point for point, _ in good]).reshape(-1, axes),
-            np.array([value for _, value in good], dtype=float),
-            np.array(bad).reshape(-1, axes),
-            np.array(pending).reshape(-1, axes),
+            self._points[kept[kinds == _GOOD]],
+            self._values[kept[kinds == _GOOD]],
+            self._points[kept[kinds == _BAD]],
+            np.array(pending).reshape(-1, self._points.shape[1]),
         )
 
-    def _reading(self, item: Observation) -> tuple[float | None, bool]:
+    def _append(self, point: Array, value: float, kind: int) -> None:
+        if self._count == len(self._values):
+            self._points = np.concatenate([self._points, np.empty_like(self._points)])
+            self._values = np.concatenate([self._values, np.empty_like(self._values)])
+            self._kinds = np.concatenate([self._kinds, np.empty_like(self._kinds)])
+        self._points[self._count], self._values[self._count], self._kinds[self._count] = point, value, kind
+        self._count += 1
+
+    def _reading(self, item: Observation) -> tuple[float, int]:
         sign = -1.0 if self.metric is not None and self.metric.goal == "maximize" else 1.0
-        value = None if item.value is None else sign * item.value
-        if item.state in _FAILED:
-            imputed = self.metric is not None and self.metric.impute != "worst"
-            return (value, False) if imputed and value is not None else (None, True)
-        if item.state is RunState.FINISHED and value is None:
-            return None, True
-        return value, False
+        failed = item.state in _FAILED
+        if failed and (self.metric is None or self.metric.impute == "worst"):
+            return 0.0, _BAD
+        if item.value is not None:
+            return sign * item.value, _GOOD
+        return 0.0, _BAD if failed or item.state is RunState.FINISHED else _SILENT
