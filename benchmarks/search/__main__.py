@@ -1,21 +1,16 @@
-"""How good `method: bayes` is, against random search, Sobol, Optuna and W&B's engine, and what a suggestion costs.
+"""How good `method: bayes` is, against random search, Sobol, Optuna and W&B's engine, and at what cost.
 
-Every contender gets 50 evaluations of each problem. A score is the regret of the run that reported best, without its
-noise, over the mean regret of random search: 0 is the optimum, 1 as good as random. Scores are averaged over seeds, and
-over problems by the geometric mean. Peers are slow and do not change with this repository, so their games are kept in
-`results/peers.jsonl`; `--peers NAME ...` plays those that are missing.
+Every contender gets 50 evaluations of each problem. A score is the regret of the run that reported best,
+without its noise, over the mean regret of random search: 0 is the optimum, 1 as good as random. Scores are
+averaged over seeds, and over problems by the geometric mean. Peers are slow and do not change with this
+repository, so their games are kept in `results/peers.jsonl`; `--peers NAME ...` plays those that are missing.
 
-    python -m benchmarks.search [--quick] [--json] [--check]       besom now, against the kept games of its peers
+    python -m benchmarks.search [--quick] [--json] [--check]       besom against the kept games of peers
     python -m benchmarks.search --peers optuna wandb --seeds 10    add games to the kept ones
     python -m benchmarks.search --problems oom5 condopt            only some problems
 """
 
 from __future__ import annotations
-
-import os
-
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")  # before numpy is loaded: costs are CPU seconds of one thread
 
 import argparse
 import math
@@ -69,8 +64,10 @@ class Scores:
         """Give the problems that both have played."""
         return [p for p in problems or self.problems if (*one, p) in self.games and (*other, p) in self.games]
 
-    def ratio(self, one: tuple[str, int], other: tuple[str, int], problems: Sequence[str] = ()) -> tuple[float, int]:
-        """Give the geometric mean of one over that of another on the problems that both have played, and how many."""
+    def ratio(
+        self, one: tuple[str, int], other: tuple[str, int], problems: Sequence[str] = ()
+    ) -> tuple[float, int]:
+        """Give one's geometric mean over another's on the problems that both have played, and how many."""
         common = self.common(one, other, problems)
         return (self.over(*one, common) / self.over(*other, common) if common else math.nan), len(common)
 
@@ -92,7 +89,9 @@ def figures(scores: Scores) -> list[Figure]:
                 found.append(Figure(f"besom / {peer}{how}", ratio, "x", bar, "lower", f"{count} problems"))
     ratio, count = scores.ratio(ours, ("optuna", 1), HARD)
     if count:
-        found.append(Figure("failing and conditional / optuna", ratio, "x", 0.35, "lower", f"{count} problems"))
+        found.append(
+            Figure("failing and conditional / optuna", ratio, "x", 0.35, "lower", f"{count} problems")
+        )
     ratio, count = scores.ratio(together, ours)
     if count:
         found.append(Figure("8 workers / sequential", ratio, "x", 1.1, "lower", f"{count} problems"))
@@ -102,7 +101,16 @@ def figures(scores: Scores) -> list[Figure]:
     for name, workers in peers:
         common = scores.common(ours, (name, workers))
         note = f"{len(common)} problems; besom on them {scores.over(*ours, common):.3f}"
-        found.append(Figure(f"{name}, {workers} at a time", scores.over(name, workers, common), "x random", None, "lower", note))
+        found.append(
+            Figure(
+                f"{name}, {workers} at a time",
+                scores.over(name, workers, common),
+                "x random",
+                None,
+                "lower",
+                note,
+            )
+        )
     for problem in scores.problems:
         score = scores.mean(*ours, problem)
         if score is not None:
@@ -114,7 +122,11 @@ def figures(scores: Scores) -> list[Figure]:
 
 
 def missing(
-    names: Sequence[str], problems: Sequence[Problem], seeds: int, workers: Sequence[int], kept: Sequence[Game]
+    names: Sequence[str],
+    problems: Sequence[Problem],
+    seeds: int,
+    workers: Sequence[int],
+    kept: Sequence[Game],
 ) -> list[tuple[str, Problem, int, int]]:
     """Give the games that are not among the kept ones."""
     known = {(game.contender, game.problem, game.seed, game.workers) for game in kept}
@@ -143,8 +155,8 @@ def run(arguments: Sequence[str]) -> None:
         problems = [known[name] for name in names]
         workers = chosen.workers or ((1,) if quick else (1, WORKERS))
         games = [game for game in load(KEPT) if game.problem in names]
-        for one in missing(["besom"], problems, chosen.seeds or (2 if quick else 10), workers, ()):
-            games.append(play(one[0], one[1], one[2], workers=one[3]))
+        wanted = missing(["besom"], problems, chosen.seeds or (2 if quick else 10), workers, ())
+        games += [play(name, problem, seed, workers=count) for name, problem, seed, count in wanted]
         return figures(Scores(games, problems)) + costs(quick)
 
     if chosen.peers:

@@ -111,18 +111,20 @@ class Optuna:
         if isinstance(distribution, Lattice):
             return trial.suggest_int(name, distribution.low, distribution.nth(distribution.count - 1))
         if isinstance(distribution, Rounded):
-            return trial.suggest_int(name, distribution.nth(0), distribution.nth(distribution.size - 1), log=True)
+            assert distribution.size is not None
+            top = distribution.nth(distribution.size - 1)
+            return trial.suggest_int(name, distribution.nth(0), top, log=True)
         assert isinstance(distribution, (Uniform, LogUniform))
         return trial.suggest_float(name, *distribution.bounds, log=isinstance(distribution, LogUniform))
 
 
 class WandbSweeps:
-    """W&B's open engine (the package `sweeps`) with `method: bayes`; it knows no conditions and gets all parameters."""
+    """W&B's open engine, the package `sweeps`, with `method: bayes`; it knows no conditions."""
 
     def __init__(self, problem: Problem, seed: int) -> None:
-        import sweeps
+        import sweeps  # type: ignore[import-not-found, unused-ignore]
 
-        np.random.seed(seed)  # noqa: NPY002 - the state it draws from
+        np.random.seed(seed)  # the state that it draws from
         random.seed(seed)  # noqa: TID251 - likewise
         self.sweeps = sweeps
         self.space = problem.config.space
@@ -130,7 +132,11 @@ class WandbSweeps:
             name: {key: value for key, value in given.items() if key != "when"}
             for name, given in problem.parameters.items()
         }
-        self.config = {"method": "bayes", "metric": {"name": "loss", "goal": "minimize"}, "parameters": parameters}
+        self.config = {
+            "method": "bayes",
+            "metric": {"name": "loss", "goal": "minimize"},
+            "parameters": parameters,
+        }
         self.runs: list[Any] = []
 
     def ask(self) -> tuple[Any, Params]:
@@ -142,7 +148,9 @@ class WandbSweeps:
         for parameter in by_dependence(self.space.parameters):
             if parameter.active(flat):
                 distribution, value = parameter.distribution, given[parameter.name]
-                flat[parameter.name] = value if isinstance(distribution, Choice) else _inside(distribution, value)
+                flat[parameter.name] = (
+                    value if isinstance(distribution, Choice) else _inside(distribution, value)
+                )
         return run, self.space.unflatten(flat)
 
     def tell(self, handle: Any, value: float | None) -> None:

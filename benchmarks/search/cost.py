@@ -28,7 +28,12 @@ def mixed(axes: int) -> Problem:
         {"min": 0, "max": 20},
         {"min": -1.0, "max": 1.0},
     ]
-    return Problem("cost", "mixed", {f"x{index}": kinds[index % len(kinds)] for index in range(axes)}, exact(lambda _: 0.0))
+    return Problem(
+        "cost",
+        "mixed",
+        {f"x{index}": kinds[index % len(kinds)] for index in range(axes)},
+        exact(lambda _: 0.0),
+    )
 
 
 def _loss(values: list[float], rng: np.random.Generator) -> float:
@@ -56,7 +61,10 @@ def costs(quick: bool) -> list[Figure]:
             handle, params = besom.ask()
             timings.append(1000 * (time.process_time() - started))
             besom.tell(handle, _loss(space.encode(params), rng))
-        note = f"{axes} axes; median {sorted(timings[1:])[REPEATS // 2]:.0f}, the first after a restart {timings[0]:.0f}"
+        median = sorted(timings[1:])[REPEATS // 2]
+        note = f"{axes} axes; median {median:.0f}, the first after a restart {timings[0]:.0f}"
         assert all(map(math.isfinite, timings))
-        found.append(Figure(f"suggestion after {runs} runs", fmean(timings[1:]), "ms CPU", bar, "lower", note))
+        found.append(
+            Figure(f"suggestion after {runs} runs", fmean(timings[1:]), "ms CPU", bar, "lower", note)
+        )
     return found

@@ -24,7 +24,12 @@ from benchmarks.search.problem import (
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 
 _HARTMANN_A = np.array(
-    [[10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14], [3, 3.5, 1.7, 10, 17, 8], [17, 8, 0.05, 10, 0.1, 14]]
+    [
+        [10, 3, 17, 3.5, 1.7, 8],
+        [0.05, 10, 17, 0.1, 8, 14],
+        [3, 3.5, 1.7, 10, 17, 8],
+        [17, 8, 0.05, 10, 0.1, 14],
+    ]
 )
 _HARTMANN_P = 1e-4 * np.array(
     [
@@ -52,7 +57,9 @@ def branin(x: Vector) -> float:
 
 def ackley(z: Vector) -> float:
     """Ackley's function: a narrow hole in a bumpy plain."""
-    return float(-20 * np.exp(-0.2 * np.sqrt((z * z).mean())) - np.exp(np.cos(2 * np.pi * z).mean()) + 20 + np.e)
+    return float(
+        -20 * np.exp(-0.2 * np.sqrt((z * z).mean())) - np.exp(np.cos(2 * np.pi * z).mean()) + 20 + np.e
+    )
 
 
 def levy(x: Vector) -> float:
@@ -82,36 +89,64 @@ def _continuous() -> list[Problem]:
     shift = np.random.default_rng(10).uniform(-6, 6, 10)
     five, four = rotation(5, 5), rotation(4, 4)
     offset = np.array([1.7, -2.2, 0.9, -3.1])
+    h6, best6 = box(6, 0, 1), HARTMANN_OPTIMUM
     plane = {"x0": {"min": -5.0, "max": 10.0}, "x1": {"min": 0.0, "max": 15.0}}
     active = [1, 4, 8, 11, 15, 18]
     return [
-        Problem("hartmann6", "continuous", box(6, 0, 1), exact(lambda c: hartmann(vector(c, 6))), HARTMANN_OPTIMUM),
-        Problem("ackley10", "continuous", box(10, -10, 10), exact(lambda c: ackley(vector(c, 10) - shift)), 0.0),
+        Problem("hartmann6", "continuous", h6, exact(lambda c: hartmann(vector(c, 6))), best6),
         Problem(
-            "levyrot5", "continuous", box(5, -10, 10), exact(lambda c: levy(five @ (vector(c, 5) - 2.3) + 1)), 0.0
+            "ackley10", "continuous", box(10, -10, 10), exact(lambda c: ackley(vector(c, 10) - shift)), 0.0
         ),
-        Problem("branin2", "continuous", plane, exact(lambda c: branin(vector(c, 2))), 0.397887, held_out=True),
         Problem(
-            "rosen8", "continuous", box(8, -3, 3), exact(lambda c: math.log1p(rosenbrock(vector(c, 8)))), 0.0,
+            "levyrot5",
+            "continuous",
+            box(5, -10, 10),
+            exact(lambda c: levy(five @ (vector(c, 5) - 2.3) + 1)),
+            0.0,
+        ),
+        Problem(
+            "branin2", "continuous", plane, exact(lambda c: branin(vector(c, 2))), 0.397887, held_out=True
+        ),
+        Problem(
+            "rosen8",
+            "continuous",
+            box(8, -3, 3),
+            exact(lambda c: math.log1p(rosenbrock(vector(c, 8)))),
+            0.0,
             held_out=True,
         ),
         Problem(
-            "rastrot4", "continuous", box(4, -5, 5), exact(lambda c: rastrigin(four @ (vector(c, 4) - offset))), 0.0,
+            "rastrot4",
+            "continuous",
+            box(4, -5, 5),
+            exact(lambda c: rastrigin(four @ (vector(c, 4) - offset))),
+            0.0,
             held_out=True,
         ),
         Problem(
-            "hart6in20", "wide", box(20, 0, 1), exact(lambda c: hartmann(vector(c, 20)[active])), HARTMANN_OPTIMUM,
+            "hart6in20",
+            "wide",
+            box(20, 0, 1),
+            exact(lambda c: hartmann(vector(c, 20)[active])),
+            HARTMANN_OPTIMUM,
             held_out=True,
         ),
         Problem(
-            "hartmann6n", "noisy", box(6, 0, 1), noisy(lambda c: hartmann(vector(c, 6)), lambda _: 0.25),
+            "hartmann6n",
+            "noisy",
+            box(6, 0, 1),
+            noisy(lambda c: hartmann(vector(c, 6)), lambda _: 0.25),
             HARTMANN_OPTIMUM,
         ),
         Problem(
-            "braninhet", "noisy", plane, noisy(lambda c: branin(vector(c, 2)), lambda y: 1 + 0.15 * y), 0.397887,
+            "braninhet",
+            "noisy",
+            plane,
+            noisy(lambda c: branin(vector(c, 2)), lambda y: 1 + 0.15 * y),
+            0.397887,
             held_out=True,
         ),
-    ]  # fmt: skip
+    ]
 
 
 def training_loss(c: Flat) -> float:
@@ -120,7 +155,7 @@ def training_loss(c: Flat) -> float:
     off = rate - (-3.2 + 0.15 * (batch - 6) - 2 * (c["mom"] - 0.9))
     loss = 0.08 + 0.09 * (off * off if off < 0 else 2.2 * off * off) + 0.012 * (decay + 4.5 + 0.5 * off) ** 2
     loss += 0.15 * (c["drop"] - 0.22) ** 2 + 0.006 * (batch - 6.3) ** 2 + 0.3 * (c["mom"] - 0.87) ** 2
-    return min(loss + 0.05 * math.exp(0.2 * ((c["warm"] - 600) / 900) ** 2), 2.3)
+    return float(min(loss + 0.05 * math.exp(0.2 * ((c["warm"] - 600) / 900) ** 2), 2.3))
 
 
 def _integers() -> list[Problem]:
@@ -138,7 +173,11 @@ def _integers() -> list[Problem]:
     return [
         Problem("nnloss6", "log", network, exact(training_loss)),
         Problem(
-            "intquad8", "integer", {f"n{index}": {"min": 1, "max": 32} for index in range(8)}, exact(quadratic), 0.0
+            "intquad8",
+            "integer",
+            {f"n{index}": {"min": 1, "max": 32} for index in range(8)},
+            exact(quadratic),
+            0.0,
         ),
     ]
 
@@ -150,7 +189,9 @@ def _categorical() -> list[Problem]:
 
     def landscape(levels: tuple[int, ...]) -> float:
         chosen = np.array(levels)
-        return float(np.mean([table[tuple(chosen[around])] for table, around in zip(tables, near, strict=True)]))
+        return float(
+            np.mean([table[tuple(chosen[around])] for table, around in zip(tables, near, strict=True)])
+        )
 
     @cache
     def optimum() -> float:
@@ -188,7 +229,9 @@ def _mixed() -> list[Problem]:
     }  # fmt: skip
     return [
         Problem("mixtab6", "mixed", layers, exact(by_activation)),
-        Problem("mixackley8", "mixed", {**toggles, **whole, **box(3, -1, 1)}, exact(switches), 0.0, held_out=True),
+        Problem(
+            "mixackley8", "mixed", {**toggles, **whole, **box(3, -1, 1)}, exact(switches), 0.0, held_out=True
+        ),
     ]
 
 
@@ -216,16 +259,23 @@ def depth_loss(c: Flat) -> float:
 
 def _conditional() -> list[Problem]:
     optimizers: dict[str, Any] = {
-        "opt": {"values": ["sgd", "adam", "rmsprop"]}, "lr": log_range(1e-6, 1.0), "wd": log_range(1e-7, 1e-1),
+        "opt": {"values": ["sgd", "adam", "rmsprop"]}, "lr": log_range(1e-6, 1.0),
+        "wd": log_range(1e-7, 1e-1),
         "momentum": {"min": 0.0, "max": 0.999, "when": {"opt": "sgd"}},
         "beta1": {"min": 0.5, "max": 0.999, "when": {"opt": "adam"}},
         "eps": {**log_range(1e-10, 1e-4), "when": {"opt": "adam"}},
         "rho": {"min": 0.5, "max": 0.999, "when": {"opt": "rmsprop"}},
     }  # fmt: skip
     widths: dict[str, Any] = {
-        f"u{index}": {**log_range(4, 1024), "when": {"depth": list(range(index + 1, 5))}} for index in range(1, 4)
+        f"u{index}": {**log_range(4, 1024), "when": {"depth": list(range(index + 1, 5))}}
+        for index in range(1, 4)
     }
-    layers = {"depth": {"values": [1, 2, 3, 4]}, "lr": log_range(1e-6, 1.0), "u0": log_range(4, 1024), **widths}
+    layers = {
+        "depth": {"values": [1, 2, 3, 4]},
+        "lr": log_range(1e-6, 1.0),
+        "u0": log_range(4, 1024),
+        **widths,
+    }
     return [
         Problem("condopt", "conditional", optimizers, exact(optimizer_loss), 0.2),
         Problem("conddepth", "conditional", layers, exact(depth_loss), 0.0),
@@ -244,7 +294,9 @@ def _out_of_memory(c: Flat, rng: np.random.Generator) -> Outcome:
         raise RunFailedHere
     rate = math.log10(c["lr"])
     loss = 3.2 - 0.16 * math.log(c["width"]) - 0.22 * math.log(c["layers"]) - 0.05 * math.log(c["batch"])
-    loss += 0.08 * (rate + 2.6 + 0.25 * math.log10(c["width"] / 64)) ** 2 + (0.05 if c["amp"] == "no" else 0.0)
+    loss += 0.08 * (rate + 2.6 + 0.25 * math.log10(c["width"] / 64)) ** 2 + (
+        0.05 if c["amp"] == "no" else 0.0
+    )
     return loss, loss
 
 

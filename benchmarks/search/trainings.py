@@ -30,7 +30,12 @@ def _svm(c: Flat) -> float:
 
     x, test_x, y, test_y = _data("digits")
     model = SVC(
-        C=c["C"], gamma=c["gamma"], kernel=c["kernel"], degree=c.get("degree", 3), coef0=c["coef0"], max_iter=500
+        C=c["C"],
+        gamma=c["gamma"],
+        kernel=c["kernel"],
+        degree=c.get("degree", 3),
+        coef0=c["coef0"],
+        max_iter=500,
     ).fit(x, y)
     scores = model.decision_function(test_x)
     scores = scores - scores.max(1, keepdims=True)
@@ -69,7 +74,8 @@ def problems() -> list[Problem]:
     if importlib.util.find_spec("sklearn") is None:
         return []
     svm = {
-        "C": log_range(1e-4, 1e4), "gamma": log_range(1e-6, 1e1), "kernel": {"values": ["rbf", "poly", "sigmoid"]},
+        "C": log_range(1e-4, 1e4), "gamma": log_range(1e-6, 1e1),
+        "kernel": {"values": ["rbf", "poly", "sigmoid"]},
         "degree": {"min": 2, "max": 5, "when": {"kernel": "poly"}}, "coef0": {"min": -1.0, "max": 1.0},
     }  # fmt: skip
     boosting = {

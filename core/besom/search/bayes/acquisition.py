@@ -1,9 +1,12 @@
 """How promising a point is: the logarithm of expected improvement times the chance that the run succeeds.
 
-Expected improvement below `best` for a value of mean m and deviation s is s h(z), z = (best - m) / s,
-h(z) = phi(z) + z Phi(z). Its logarithm is computed so that it keeps a gradient where the improvement itself would underflow
-(Ament et al. 2023, "Unexpected improvements to expected improvement for Bayesian optimization").
+Expected improvement below `best` for a value of mean m and deviation s is s h(z), z = (best - m) / s, h(z) =
+phi(z) + z Phi(z). Its logarithm is computed so that it keeps a gradient where the improvement itself would
+underflow (Ament et al. 2023, "Unexpected improvements to expected improvement for Bayesian optimization").
 """
+
+# numpy's stubs leave many a dtype open.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
 
@@ -44,8 +47,8 @@ def log_improvement(z: Array) -> Array:
 class Acquisition:
     """Log expected improvement over `best`, averaged over fantasies, plus the log chance to succeed.
 
-    `best` has one entry per column of the posterior's values. `trust`, where a feasibility model exists, is its
-    posterior over labels -1 (failed) and 1.
+    `best` has one entry per column of the posterior's values. `trust`, where a feasibility model exists, is
+    its posterior over labels -1 (failed) and 1.
     """
 
     posterior: Posterior
@@ -56,7 +59,7 @@ class Acquisition:
     def value(self, features: Array) -> Array:
         """Give the acquisition at each point."""
         mean, deviation = self.posterior.predict(features)
-        total = logsumexp(log_improvement((self.best - mean) / deviation[:, None]), axis=1)
+        total = np.asarray(logsumexp(log_improvement((self.best - mean) / deviation[:, None]), axis=1))
         total += np.log(deviation) - math.log(len(self.best))
         if self.trust is not None:
             mean, deviation = self.trust.predict(features)
@@ -69,7 +72,7 @@ class Acquisition:
         deviation = found.deviation[:, None]
         z = (self.best - found.mean) / deviation
         log_h = log_improvement(z)
-        total = logsumexp(log_h, axis=1)
+        total: Array = np.asarray(logsumexp(log_h, axis=1))
         share = np.exp(log_h - total[:, None])
         by_mean = -share * np.exp(np.minimum(log_ndtr(z) - log_h, 600.0)) / deviation
         log_phi = -0.5 * z**2 - _LOG_ROOT_2PI

@@ -1,5 +1,8 @@
 """The first points, before there is anything to learn from; and how often the model learns."""
 
+# numpy's stubs leave many a dtype open.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import numpy as np
@@ -14,7 +17,7 @@ def design_size(axes: int) -> int:
 
 
 def design(axes: int, count: int, seed: int) -> Array:
-    """Give a Latin hypercube: in every axis, each of `count` equal parts of [0, 1] holds one of the points."""
+    """Give a Latin hypercube: in every axis, each of `count` equal parts of [0, 1] holds one point."""
     rng = np.random.default_rng([seed, count, axes])
     cells = np.stack([rng.permutation(count) for _ in range(axes)], axis=1)
     return np.asarray((cells + rng.random((count, axes))) / count)
@@ -30,7 +33,10 @@ def farthest(domain: Domain, rows: Array, known: Array) -> Array:
 
 
 def fit_size(runs: int) -> int:
-    """Give the latest number of ended runs, up to `runs`, at which hyperparameters are searched: each up to 20, then 8 % apart."""
+    """Give the latest number of ended runs, up to `runs`, at which hyperparameters are searched.
+
+    That is each number up to 20; then they are 8 % apart.
+    """
     size = 20
     if runs <= size:
         return runs

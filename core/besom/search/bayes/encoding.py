@@ -7,25 +7,31 @@ A point is a row with one number per axis:
     category   the index of its value
     inactive   NaN: an axis whose condition on other axes does not hold has no value
 
-Search moves on *full* rows, where inactive axes keep some value they would have; `settle` turns them into points. The model
-sees *features*: numbers as they are, categories one-hot (scaled so that two different ones are 1 apart), inactive axes
-as the middle of what they could be.
+Search moves on *full* rows, where inactive axes keep some value they would have; `settle` turns them into
+points. The model sees *features*: numbers as they are, categories one-hot (scaled so that two different ones
+are 1 apart), inactive axes as the middle of what they could be.
 """
+
+# numpy's stubs leave many a dtype open.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from besom.search.bayes.kernel import Array, Layout
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """What an axis must be for another one to be active: one of some levels, or, where it is real, in a range."""
+    """What an axis must be for another one to be active: one of some levels, or in a range."""
 
     axis: int
     levels: tuple[int, ...] | None
@@ -43,7 +49,7 @@ class Parent:
 
 @dataclass(frozen=True)
 class Axis:
-    """One parameter: real without levels, ordinal with `places` of its levels (ascending, in [0, 1]), or a category.
+    """One parameter: real, ordinal with ascending `places` of its levels in [0, 1], or a category.
 
     It is active where all of `parents` hold.
     """

@@ -3,21 +3,27 @@
 Priors, all on logarithms (so that the mode does not depend on the parametrization):
 
     length scale   normal around log(sqrt(d)) + const: distances grow with sqrt(d), so must the scales
-                   (Hvarfner, Hellsten, Nardi 2024, "Vanilla Bayesian optimization performs great in high dimensions")
+                   (Hvarfner, Hellsten, Nardi 2024, "Vanilla Bayesian optimization performs great in high
+                   dimensions")
     noise          normal, small unless the data say otherwise
     signal         normal around 1, for standardized values
     warp           normal around 0: no warp
 
-The likelihood's gradient by every parameter goes through one matrix, dF/dr^2, and from there to the scaled features.
+The likelihood's gradient by every parameter goes through one matrix, dF/dr^2, and from there to the scaled
+features.
 """
+
+# numpy's stubs leave many a dtype open.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy.linalg import lapack
+from scipy.linalg import lapack as scipy_lapack
 from scipy.optimize import minimize
 
 from besom.search.bayes.kernel import (
@@ -30,12 +36,14 @@ from besom.search.bayes.kernel import (
     squared_distances,
 )
 
+lapack: Any = scipy_lapack  # generated: nothing knows its types
+
 _JITTER = 1e-7
 
 
 @dataclass(frozen=True, slots=True)
 class Priors:
-    """Means and standard deviations of the logarithms of the hyperparameters; `warp` 0 means no input warping."""
+    """Means and deviations of the logarithms of the hyperparameters; `warp_sd` 0 means no warp."""
 
     scale: float = -1.3  # of the length scale over sqrt(d)
     scale_sd: float = 1.2
@@ -55,7 +63,7 @@ class Hyper:
 
 
 class Likelihood:
-    """The negative log posterior density of hyperparameters, with its gradient, for one set of observations."""
+    """The negative log posterior density of hyperparameters, with its gradient, given observations."""
 
     def __init__(self, features: Array, values: Array, layout: Layout, priors: Priors) -> None:
         self.features, self.values, self.layout = features, values, layout
@@ -63,12 +71,12 @@ class Likelihood:
         axes, warps = layout.axes, 2 * len(layout.numeric) * self.warped
         scale = priors.scale + 0.5 * math.log(max(axes, 1))
         self.mean = np.concatenate([np.full(axes, scale), [0.0, priors.noise], np.zeros(warps)])
-        spread = [np.full(axes, priors.scale_sd), [priors.signal_sd, priors.noise_sd], np.full(warps, priors.warp_sd)]
-        self.spread = np.concatenate(spread)
+        middle = np.array([priors.signal_sd, priors.noise_sd])
+        self.spread = np.concatenate([np.full(axes, priors.scale_sd), middle, np.full(warps, priors.warp_sd)])
         self.bounds = [(-5.0, 7.0)] * axes + [(-3.0, 3.0), (-14.0, 2.0)] + [(-1.5, 1.5)] * warps
 
     def hyper(self, theta: Array) -> Hyper:
-        """Give the hyperparameters that a vector stands for: scales, signal, noise, and the warp's a and b if any."""
+        """Give the hyperparameters in a vector: scales, signal, noise, and the warp's a and b if any."""
         axes, columns = self.layout.axes, len(self.layout.numeric)
         rest = theta[axes + 2 :]
         warp = (rest[:columns], rest[columns:]) if self.warped else None
@@ -98,7 +106,7 @@ class Likelihood:
         by_z = 4.0 * (by_distance.sum(1)[:, None] * scaled.z - by_distance @ scaled.z)
         by_scale = np.bincount(self.layout.axis, -np.einsum("ij,ij->j", by_z, scaled.z), self.layout.axes)
         by_signal = float(np.einsum("ij,ij->", weight, kernel))
-        gradient = [by_scale, [by_signal, noise * float(weight.trace())]]
+        gradient = [by_scale, np.array([by_signal, noise * float(weight.trace())])]
         if self.warped:
             numeric = by_z[:, self.layout.numeric]
             gradient += [np.einsum("ij,ij->j", numeric, d) for d in (scaled.d_log_a, scaled.d_log_b)]
@@ -106,11 +114,18 @@ class Likelihood:
         return value, np.concatenate(gradient) + offset / self.spread
 
 
-def fit(features: Array, values: Array, layout: Layout, priors: Priors, *, steps: int = 40) -> tuple[Hyper, float]:
+def fit(
+    features: Array, values: Array, layout: Layout, priors: Priors, *, steps: int = 40
+) -> tuple[Hyper, float]:
     """Give the hyperparameters of highest posterior density found from the priors' means, and -log of it."""
     likelihood = Likelihood(features, values, layout, priors)
     found = minimize(
-        likelihood, likelihood.mean, jac=True, method="L-BFGS-B", bounds=likelihood.bounds, options={"maxiter": steps}
+        likelihood,
+        likelihood.mean,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=likelihood.bounds,
+        options={"maxiter": steps},
     )
     return likelihood.hyper(found.x), float(found.fun)
 
@@ -139,13 +154,12 @@ class Posterior:
         self.alpha = self.inverse_root.T @ (self.inverse_root @ values)
 
     def _factorize(self, covariance: Array) -> None:
-        extra = self.noise + _JITTER
-        for _ in range(8):
-            trial = covariance.copy(order="F")
-            trial.flat[:: len(trial) + 1] += extra
-            factor, failed = lapack.dpotrf(trial, lower=1, overwrite_a=1)
-            if not failed:
-                break
+        extra, failed = self.noise + _JITTER, 1
+        factor = covariance
+        while failed:
+            factor = covariance.copy(order="F")
+            factor.flat[:: len(factor) + 1] += extra
+            factor, failed = lapack.dpotrf(factor, lower=1, overwrite_a=1)
             extra *= 10.0
         inverse, _ = lapack.dtrtri(factor, lower=1, overwrite_c=1)
         self.inverse_root = np.ascontiguousarray(inverse)  # L^-1, so that predictions are plain products

@@ -1,12 +1,15 @@
-"""The covariance of two points: a Matérn-5/2 over a scaled distance that knows real, discrete and categorical axes.
+"""The covariance of two points: a Matérn-5/2 over a distance that knows real, discrete and categorical axes.
 
     k(x, x') = (1 + sqrt(5) r + 5/3 r^2) exp(-sqrt(5) r),    r^2 = sum over axes of d_j(x, x')^2 / l_j^2
 
-d_j is the difference of the warped positions of a numeric axis and the Hamming distance of a categorical one. Points come as
-features (`encoding.Domain.features`), in which r is Euclidean, so every distance is one matrix product. The warp of a
-numeric axis is Kumaraswamy's CDF (Snoek et al. 2014, "Input warping for Bayesian optimization of non-stationary
-functions"): w(x) = 1 - (1 - x^a)^b.
+d_j is the difference of the warped positions of a numeric axis and the Hamming distance of a categorical one.
+Points come as features (`encoding.Domain.features`), in which r is Euclidean, so every distance is one matrix
+product. The warp of a numeric axis is Kumaraswamy's CDF (Snoek et al. 2014, "Input warping for Bayesian
+optimization of non-stationary functions"): w(x) = 1 - (1 - x^a)^b.
 """
+
+# numpy's stubs leave many a dtype open.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """Length scales per axis, and the exponents a, b per numeric column if there is a warp; all as logarithms."""
+    """Length scales per axis, and the warp's a and b per numeric column, if any; all as logarithms."""
 
     scale: Array
     warp: tuple[Array, Array] | None = None
@@ -74,7 +77,7 @@ def scale_features(features: Array, layout: Layout, metric: Metric) -> Scaled:
 
 
 def squared_distances(a: Array, b: Array) -> Array:
-    """Give the squared Euclidean distances of the rows of `a` to those of `b`, (len(a), len(b)), none below 0."""
+    """Give the squared distances of the rows of `a` to those of `b`, (len(a), len(b))."""
     gram = a @ b.T
     gram *= -2.0
     gram += np.einsum("ij,ij->i", a, a)[:, None]

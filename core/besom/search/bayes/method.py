@@ -1,9 +1,12 @@
 """The Bayesian method: which point to run next, given how the others went.
 
-A suggestion is a pure function of config, cursor and history. What an instance keeps between calls (the history as arrays, the
-latest hyperparameters) it could compute again: hyperparameters are searched only at certain numbers of ended runs, from
-the runs up to there, so a restart in between finds the same ones.
+A suggestion is a pure function of config, cursor and history. What an instance keeps between calls (the
+history as arrays, the latest hyperparameters) it could compute again: hyperparameters are searched only at
+certain numbers of ended runs, from the runs up to there, so a restart in between finds the same ones.
 """
+
+# numpy's stubs leave many a dtype open.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from besom.search.bayes.design import design, design_size, farthest, fit_size
 from besom.search.bayes.kernel import Array
 from besom.search.bayes.model import Evidence, Fitted, acquisition, fit_models
 from besom.search.bayes.points import Translation
-from besom.search.bayes.propose import Effort, candidates, maximize
+from besom.search.bayes.propose import Effort, Search, candidates, maximize
 from besom.search.bayes.records import Ledger
 from besom.search.bayes.region import region
 from besom.search.permutation import permuted
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 
 COUNTABLE = 100_000
 """Finite spaces up to this size are walked to the last point; of larger ones this many points are tried."""
+
+DONE = 2**62
+"""The cursor behind the last point of a space."""
 
 LEADERS = 5
 """How many of the best runs have their neighborhoods searched."""
@@ -50,14 +56,16 @@ class Bayes:
         self._fitted: tuple[tuple[int, int], Fitted] | None = None
 
     def suggest(self, cursor: int, count: int, history: History) -> Batch:
-        """Propose up to `lookahead` points that were not run before; exhausted when a finite space has none left."""
+        """Propose up to `lookahead` new points; exhausted when a finite space has none left."""
+        if cursor >= DONE:
+            return Batch((), cursor, exhausted=True)
         self._ledger.update(history.observations(after=self._ledger.changed))
         active = list(history.active())
         found: list[Suggestion] = []
         for step in range(min(count, self.lookahead)):
             point = self._next(cursor + step, active)
             if point is None:
-                return Batch(tuple(found), cursor + step + 1, exhausted=True)
+                return Batch(tuple(found), DONE, exhausted=True)
             params = self._translation.params(point)
             found.append(self.space.suggestion(params))
             active.append(params)
@@ -71,11 +79,11 @@ class Bayes:
         seen = self._ledger.seen.union(domain.keys(evidence.pending))
         if self.space.size is not None and len(seen) >= self.space.size:
             return None
-        for rows in self._preferred(evidence, rng):
+        for rows in self._preferred(evidence, rng) if domain.axes else ():
             points = domain.settle(rows)
             for point, key in zip(points, domain.keys(points), strict=True):
                 if key not in seen and self._translation.allowed(point[None])[0]:
-                    return point
+                    return np.asarray(point)
         return self._leftover(seen, cursor)
 
     def _preferred(self, evidence: Evidence, rng: np.random.Generator) -> Iterator[Array]:
@@ -95,7 +103,7 @@ class Bayes:
             effort = Effort()
             rows = candidates(domain, leaders, box, effort, rng)
             allowed = self._translation.allowed if self.space.constraints else None
-            yield maximize(domain, target, rows, box, effort, allowed)[0]
+            yield maximize(Search(domain, target, box, effort, allowed), rows)[0]
         yield domain.draw(rng, 1000)
 
     def _fit(self) -> Fitted:
@@ -127,6 +135,7 @@ class Bayes:
                 return point
         if not valid and (size is None or size > COUNTABLE):
             raise UsageError(
-                f"{self.config.source}: none of {COUNTABLE} random points satisfies the constraints; loosen them"
+                f"{self.config.source}: none of {COUNTABLE} random points satisfies the constraints;"
+                " loosen them"
             )
         return None

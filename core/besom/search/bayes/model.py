@@ -1,5 +1,8 @@
 """From what runs told to how promising a point is."""
 
+# numpy's stubs leave many a dtype open.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -30,9 +33,10 @@ class Evidence:
 
 
 def choose(evidence: Evidence, most: int) -> Evidence:
-    """Give evidence of at most `most` runs of each kind: the better half by value, and a fixed random part of the rest.
+    """Give at most `most` runs of each kind: half are the best, the others a fixed random part of the rest.
 
-    Cost grows with the cube of the number. A run keeps its random rank as others come, so the choice changes slowly.
+    Cost grows with the cube of the number. A run keeps its random rank as others come, so the choice changes
+    slowly.
     """
     if len(evidence.values) <= most and len(evidence.failed) <= most:
         return evidence
@@ -49,7 +53,7 @@ def choose(evidence: Evidence, most: int) -> Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """Hyperparameters of the metric's model and of the labels' one, and how much the metric's bad tail is drawn in."""
+    """Hyperparameters of the metric's and of the labels' model, and how far the bad tail is drawn in."""
 
     metric: Hyper
     labels: Hyper

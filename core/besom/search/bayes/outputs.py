@@ -1,9 +1,13 @@
-"""From metric values to what a Gaussian process can model: standardized and, where it helps, the bad tail drawn in.
+"""From metric values to what a Gaussian process can model: standardized, the bad tail drawn in.
 
-How bad a bad run was matters little, and its spread can swamp the rest: a diverged loss of 1e6 beside losses around 0.3.
-What is worse than the median by r (in units of the better half's spread) becomes log(1 + c r) / c; what is better keeps its
-proportions. Which c is right, the likelihood decides: a change of variables y -> t costs sum(log dt/dy).
+How bad a bad run was matters little, and its spread can swamp the rest: a diverged loss of 1e6 beside losses
+around 0.3. What is worse than the median by r (in units of the better half's spread) becomes log(1 + c r) /
+c; what is better keeps its proportions. Which c is right, the likelihood decides: a change of variables y ->
+t costs sum(log dt/dy).
 """
+
+# numpy's stubs leave many a dtype open.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ _MOST = 1e8  # keeps squares finite
 
 
 def standardize(values: Array, tail: float) -> tuple[Array, float]:
-    """Give values, lower is better, with mean 0 and deviation 1, and -sum(log dt/dy) up to what no `tail` changes."""
+    """Give values with mean 0 and deviation 1, and -sum(log dt/dy) up to what no `tail` changes."""
     low, middle = np.quantile(values, [0.1, 0.5])
     scale = float(middle - low)
     if not scale > 0.0:

@@ -1,11 +1,14 @@
 """Between a sweep's points and the rows that the model works on."""
 
+# numpy's stubs leave many a dtype open.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +18,10 @@ from besom.search.bayes.kernel import Array
 from besom.space import Choice, Condition, Parameter, SearchSpace
 from besom.space.parameters import parents_first
 from besom.space.values import canonical_text, is_number
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 MAX_LEVELS = 1000
 """More values than this are searched as if they were real, and rounded at the end."""
@@ -33,11 +40,13 @@ class _Values:
 
 
 class Translation:
-    """A search space as a `Domain`: numbers keep their order and scale, listed numbers their order, the rest are categories."""
+    """A search space as a `Domain`: numbers keep order and scale, listed ones their order."""
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
-        read = {condition.parent for parameter in space.parameters.values() for condition in parameter.conditions}
+        read = {
+            condition.parent for parameter in space.parameters.values() for condition in parameter.conditions
+        }
         ordered = parents_first(tuple(space.parameters.values()))
         self.constants = [item for item in ordered if item.distribution.size == 1 and item.name not in read]
         self.parameters = [item for item in ordered if item.distribution.size != 1 or item.name in read]
@@ -77,18 +86,22 @@ class Translation:
             if values is None:
                 flat[parameter.name] = parameter.distribution.decode(float(point[index]))
             else:
-                flat[parameter.name] = values.values[int(self.domain.axes[index].level(point[index : index + 1])[0])]
+                flat[parameter.name] = values.values[
+                    int(self.domain.axes[index].level(point[index : index + 1])[0])
+                ]
         for parameter in self.constants:
             if parameter.active(flat):
                 flat[parameter.name] = parameter.distribution.nth(0)
         return self.space.unflatten(flat)
 
-    def allowed(self, points: Array) -> Array:
+    def allowed(self, points: Array) -> NDArray[np.bool_]:
         """Say for each point whether the constraints let it be."""
         if not self.space.constraints:
             return np.ones(len(points), dtype=bool)
         flats = (self.space.flatten(self.params(point)) for point in points)
-        return np.array([all(item.allows(flat) for item in self.space.constraints) for flat in flats], dtype=bool)
+        return np.array(
+            [all(item.allows(flat) for item in self.space.constraints) for flat in flats], dtype=bool
+        )
 
     def _parent(self, condition: Condition) -> Parent:
         index = self._index[condition.parent]

@@ -1,9 +1,12 @@
 """Finding the point of highest acquisition in a mixed space.
 
-Random points and neighbors of the best runs are ranked; the best few are then improved, in turns, by L-BFGS on the numeric axes
-(all of them in one problem, so that each evaluation is one matrix product) and by the best single change of a discrete
-axis.
+Random points and neighbors of the best runs are ranked; the best few are then improved, in turns, by L-BFGS
+on the numeric axes (all of them in one problem, so that each evaluation is one matrix product) and by the
+best single change of a discrete axis.
 """
+
+# numpy's stubs leave many a dtype open.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
 
@@ -31,7 +34,6 @@ class Effort:
     steps: int = 25
 
 
-Value = Callable[[Array], Array]
 Allowed = Callable[[Array], NDArray[np.bool_]]
 
 
@@ -66,32 +68,39 @@ def candidates(domain: Domain, best: Array, box: Box, effort: Effort, rng: np.ra
     return box.clip(domain, np.vstack(parts))
 
 
-def maximize(
-    domain: Domain, acquisition: Acquisition, rows: Array, box: Box, effort: Effort, allowed: Allowed | None = None
-) -> tuple[Array, Array]:
-    """Improve the best of `rows`; give full rows and their acquisition, best first, then the unimproved ones.
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What to maximize and where; points that are not `allowed` have an acquisition of -inf."""
 
-    Points that are not `allowed` have an acquisition of -inf.
-    """
+    domain: Domain
+    acquisition: Acquisition
+    box: Box
+    effort: Effort
+    allowed: Allowed | None = None
 
-    def value(rows: Array) -> Array:
-        points = domain.settle(rows)
-        worth = acquisition.value(domain.features(points))
-        return worth if allowed is None else np.where(allowed(points), worth, -np.inf)
+    def value(self, rows: Array) -> Array:
+        """Give the acquisition of the points that full rows stand for."""
+        points = self.domain.settle(rows)
+        worth = self.acquisition.value(self.domain.features(points))
+        return worth if self.allowed is None else np.where(self.allowed(points), worth, -np.inf)
 
-    worth = value(rows)
+
+def maximize(search: Search, rows: Array) -> tuple[Array, Array]:
+    """Improve the best of `rows`; give these and the others with their acquisition, best first."""
+    domain, effort = search.domain, search.effort
+    worth = search.value(rows)
     order = np.argsort(-worth, kind="stable")
     starts = _spread(domain, rows[order], effort.starts)
     kept, height = rows[order][starts], worth[order][starts]
     for turn in range(effort.rounds):
         before = height.copy()
         if len(domain.numeric):
-            kept, height = _climb(domain, acquisition, kept, height, box, effort.steps, value)
+            kept, height = _climb(search, kept, height)
         if any(axis.levels for axis in domain.axes):
-            kept, height = _change_levels(domain, kept, height, box, value)
+            kept, height = _change_levels(search, kept, height)
         elif turn == 0:
             break
-        if (height - before).max() < 1e-3:
+        if not np.any(height > before + 1e-3):
             break
     rows, worth = np.vstack([kept, rows[order]]), np.concatenate([height, worth[order]])
     order = np.argsort(-worth, kind="stable")
@@ -110,44 +119,45 @@ def _spread(domain: Domain, ranked: Array, count: int) -> list[int]:
     return picked
 
 
-def _climb(
-    domain: Domain,
-    acquisition: Acquisition,
-    rows: Array,
-    height: Array,
-    box: Box,
-    steps: int,
-    value: Value,
-) -> tuple[Array, Array]:
+def _climb(search: Search, rows: Array, height: Array) -> tuple[Array, Array]:
     """Follow the gradient on the numeric axes, levels relaxed; keep what is better once it is settled."""
-    base = domain.features(domain.settle(rows))
+    domain, box = search.domain, search.box
+    points = domain.settle(rows)
+    base = domain.features(points).copy()
     columns, count = domain.layout.numeric, len(rows)
-    active = ~np.isnan(domain.settle(rows)[:, domain.numeric])
+    active = ~np.isnan(points[:, domain.numeric])
 
     def objective(flat: Array) -> tuple[float, Array]:
         base[:, columns] = np.where(active, flat.reshape(count, -1), 0.5)
-        total, slope = acquisition.value_with_slope(base)
+        total, slope = search.acquisition.value_with_slope(base)
         return -float(total.sum()), -np.where(active, slope[:, columns], 0.0).ravel()
 
-    bounds = np.column_stack([np.tile(box.low, count), np.tile(box.high, count)])
     start = rows[:, domain.numeric].ravel()
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": steps})
-    for part in (1.0, 0.5, 0.2):  # the whole way, or, where a constraint ends it, as far as it goes
+    limits = list(zip(np.tile(box.low, count).tolist(), np.tile(box.high, count).tolist(), strict=True))
+    found = minimize(
+        objective,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=limits,
+        options={"maxiter": search.effort.steps},
+    )
+    way = found.x.reshape(count, -1) - rows[:, domain.numeric]
+    for part in (1.0,) if search.allowed is None else (1.0, 0.5, 0.2):  # as far as the constraints let it go
         moved = rows.copy()
-        moved[:, domain.numeric] += part * (found.x.reshape(count, -1) - rows[:, domain.numeric])
-        worth = value(moved)
-        if np.isfinite(worth).all():
-            break
-    return _better(rows, height, moved, worth)
+        moved[:, domain.numeric] += part * way
+        worth = search.value(moved)
+        up = worth > height
+        rows, height = np.where(up[:, None], moved, rows), np.where(up, worth, height)
+    return rows, height
 
 
-def _change_levels(
-    domain: Domain, rows: Array, height: Array, box: Box, value: Value
-) -> tuple[Array, Array]:
+def _change_levels(search: Search, rows: Array, height: Array) -> tuple[Array, Array]:
     """Make, for each row, the best single change of a discrete axis, as long as there is one."""
-    for _ in range(2 * len(domain.axes)):
-        trials, origin = _single_changes(domain, rows, box)
-        worth = value(trials)
+    rows, height = rows.copy(), height.copy()
+    for _ in range(2 * len(search.domain.axes)):
+        trials, origin = _single_changes(search.domain, rows, search.box)
+        worth = search.value(trials)
         better = False
         for index in range(len(rows)):
             mine = np.flatnonzero(origin == index)
@@ -160,7 +170,7 @@ def _change_levels(
 
 
 def _single_changes(domain: Domain, rows: Array, box: Box) -> tuple[Array, NDArray[np.intp]]:
-    """Give every row with every other value of a category or a near level of an ordinal axis, and whose it is."""
+    """Give each row with another category or a near level on one axis, in all ways, and its origin."""
     parts: list[Array] = []
     origin: list[NDArray[np.intp]] = []
     for index, axis in enumerate(domain.axes):
@@ -175,8 +185,3 @@ def _single_changes(domain: Domain, rows: Array, box: Box) -> tuple[Array, NDArr
         parts.append(trials)
         origin.append(np.repeat(np.arange(len(rows)), len(offsets)))
     return box.clip(domain, np.vstack(parts)), np.concatenate(origin)
-
-
-def _better(rows: Array, height: Array, moved: Array, worth: Array) -> tuple[Array, Array]:
-    up = worth > height
-    return np.where(up[:, None], moved, rows), np.where(up, worth, height)

@@ -1,5 +1,8 @@
 """What a sweep's history says, kept as arrays and brought up to date with what has changed since."""
 
+# numpy's stubs leave many a dtype open.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -18,9 +21,9 @@ _GOOD, _BAD, _SILENT, _GONE = range(4)
 class Ledger:
     """The ended runs of a sweep in the order in which they ended; what is better is lower.
 
-    A run counts as a failure if it failed or crashed, or finished without a finite value. With `impute: latest` or
-    `best`, a failed run that has reported a value counts with that value. Other runs without a value (stopped
-    early, killed) teach nothing, but are not repeated.
+    A run counts as a failure if it failed or crashed, or finished without a finite value. With `impute:
+    latest` or `best`, a failed run that has reported a value counts with that value. Other runs without a
+    value (stopped early, killed) teach nothing, but are not repeated.
     """
 
     def __init__(self, translation: Translation, metric: Metric | None) -> None:
@@ -61,7 +64,7 @@ class Ledger:
             self._points[kept[kinds == _GOOD]],
             self._values[kept[kinds == _GOOD]],
             self._points[kept[kinds == _BAD]],
-            np.array(pending).reshape(-1, self._points.shape[1]),
+            np.array(pending, dtype=float).reshape(len(pending), self._points.shape[1]),
         )
 
     def _append(self, point: Array, value: float, kind: int) -> None:

@@ -1,11 +1,15 @@
 """Where to search: everything, or, in many dimensions, a box around the best run that grows with success.
 
-From `MANY` numeric axes on, the corners of the space are so many and so far from every run that a model knows nothing there,
-and expected improvement would spend all runs on them. So the search is held to a trust region (Eriksson et al. 2019,
-"Scalable global optimization via local Bayesian optimization"): its sides follow the length scales, it doubles after a
-few improvements in a row, halves after many runs without one, and starts again when it has become tiny. Its size is
-computed from the sequence of values, so nothing has to be remembered.
+From `MANY` numeric axes on, the corners of the space are so many and so far from every run that a model knows
+nothing there, and expected improvement would spend all runs on them. So the search is held to a trust region
+(Eriksson et al. 2019, "Scalable global optimization via local Bayesian optimization"): its sides follow the
+length scales, it doubles after a few improvements in a row, halves after many runs without one, and starts
+again when it has become tiny. Its size is computed from the sequence of values, so nothing has to be
+remembered.
 """
+
+# numpy's stubs leave many a dtype open.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
 
@@ -35,13 +39,15 @@ class Box:
 
 
 def region(domain: Domain, points: Array, values: Array, log_scales: Array) -> Box:
-    """Give the box to search in, from the runs' values in the order in which they ended and the length scales."""
+    """Give the box to search in, from the runs in the order in which they ended and the length scales."""
     count = len(domain.numeric)
     whole = Box(np.zeros(count), np.ones(count))
     if count < MANY:
         return whole
     scales = log_scales[domain.numeric]
-    sides = side_length(values, patience=max(4, count // 2)) * np.exp(np.clip(scales - scales.mean(), -2.0, 2.0))
+    sides = side_length(values, patience=max(4, count // 2)) * np.exp(
+        np.clip(scales - scales.mean(), -2.0, 2.0)
+    )
     center = points[int(values.argmin()), domain.numeric]
     center = np.where(np.isnan(center), 0.5, center)
     sides = np.where(np.isnan(points[int(values.argmin()), domain.numeric]), 2.0, sides)
