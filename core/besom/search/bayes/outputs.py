@@ -23,6 +23,7 @@ _MOST = 1e8  # keeps squares finite
 
 def standardize(values: Array, tail: float) -> tuple[Array, float]:
     """Give values with mean 0 and deviation 1, and -sum(log dt/dy) up to what no `tail` changes."""
+    values = values / (np.abs(values).max() or 1.0)  # squares of 1e300 overflow
     low, middle = np.quantile(values, [0.1, 0.5])
     scale = float(middle - low)
     if not scale > 0.0:

@@ -58,6 +58,7 @@ def side_length(values: Array, patience: int) -> float:
     """Give the side of the trust region after runs with these values: a fold over the sequence."""
     length, wins, losses = FIRST, 0, 0
     best = np.inf
+    values = values / (np.abs(values).max() or 1.0)  # squares of 1e300 overflow
     step = 1e-3 * float(np.std(values))
     for value in values:
         if value < best - step:
