@@ -46,7 +46,7 @@ class Priors:
     """Means and deviations of the logarithms of the hyperparameters; `warp_sd` 0 means no warp."""
 
     scale: float = -1.3  # of the length scale over sqrt(d)
-    scale_sd: float = 1.2
+    scale_sd: float = 1.0
     signal_sd: float = 0.5
     noise: float = -6.0
     noise_sd: float = 2.0

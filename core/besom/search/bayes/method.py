@@ -21,7 +21,7 @@ from besom.records import Batch, Params, Suggestion
 from besom.search.base import History
 from besom.search.bayes.design import design, design_size, farthest, fit_size
 from besom.search.bayes.kernel import Array
-from besom.search.bayes.model import Evidence, Fitted, acquisition, fit_models
+from besom.search.bayes.model import Evidence, Fitted, acquisition, doubted, fit_models
 from besom.search.bayes.points import Translation
 from besom.search.bayes.propose import Effort, Search, candidates, maximize
 from besom.search.bayes.records import Ledger
@@ -36,6 +36,9 @@ COUNTABLE = 100_000
 
 DONE = 2**62
 """The cursor behind the last point of a space."""
+
+DOUBT_EVERY = 4
+"""One suggestion in so many is made with length scales that are doubted."""
 
 LEADERS = 5
 """How many of the best runs have their neighborhoods searched."""
@@ -79,14 +82,14 @@ class Bayes:
         seen = self._ledger.seen.union(domain.keys(evidence.pending))
         if self.space.size is not None and len(seen) >= self.space.size:
             return None
-        for rows in self._preferred(evidence, rng) if domain.axes else ():
+        for rows in self._preferred(cursor, evidence, rng) if domain.axes else ():
             points = domain.settle(rows)
             for point, key in zip(points, domain.keys(points), strict=True):
                 if key not in seen and self._translation.allowed(point[None])[0]:
                     return np.asarray(point)
         return self._leftover(seen, cursor)
 
-    def _preferred(self, evidence: Evidence, rng: np.random.Generator) -> Iterator[Array]:
+    def _preferred(self, cursor: int, evidence: Evidence, rng: np.random.Generator) -> Iterator[Array]:
         domain = self._translation.domain
         started = len(self._ledger) + len(evidence.pending)
         first = design_size(len(domain.axes))
@@ -97,6 +100,8 @@ class Bayes:
             yield farthest(domain, domain.draw(rng, 256), known)
         else:
             fitted = self._fit()
+            if cursor % DOUBT_EVERY == DOUBT_EVERY - 1:
+                fitted = doubted(fitted)
             box = region(domain, evidence.points, evidence.values, fitted.metric.metric.scale)
             target = acquisition(domain, evidence, fitted, rng)
             leaders = evidence.points[np.argsort(evidence.values, kind="stable")[:LEADERS]]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,6 +78,17 @@ def fit_models(domain: Domain, evidence: Evidence) -> Fitted:
         features, signs = _labels(domain, evidence)
         labels, _ = fit(features, signs - signs.mean(), layout, LABELS)
     return Fitted(best[1], labels, best[2])
+
+
+def doubted(fitted: Fitted) -> Fitted:
+    """Give the model with half the length scales: less certain of what is far from every run.
+
+    Hyperparameters are one guess from few runs. One that takes an axis for unimportant never looks there
+    again; a doubt now and then costs little and finds it out.
+    """
+    metric = fitted.metric.metric
+    closer = replace(metric, scale=metric.scale - math.log(2.0))
+    return replace(fitted, metric=replace(fitted.metric, metric=closer))
 
 
 def acquisition(domain: Domain, evidence: Evidence, fitted: Fitted, rng: np.random.Generator) -> Acquisition:
