@@ -14,7 +14,8 @@
     RunStopped                      not an error: the run was asked to stop; an Exception, so that
                                     `finally` and checkpoint code run
 
-The message says what is wrong, where, and what to do. Commands print it without a traceback and exit with `exit_code`.
+The message says what is wrong, where, and what to do. Commands print it without a traceback and exit with
+`exit_code`.
 """
 
 from __future__ import annotations

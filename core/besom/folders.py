@@ -1,8 +1,9 @@
-"""Where besom keeps things on disk, which store it opens when none is named, and what a run's process is told.
+"""Where besom keeps things on disk, which store it opens by default, and what a run's process is told.
 
 The environment of a run's process:
 
-    BESOM_STORE BESOM_DIR BESOM_SWEEP_ID BESOM_RUN_ID BESOM_ATTEMPT BESOM_RUN_DIR BESOM_PARAMS_FILE BESOM_AGENT_PID
+    BESOM_STORE BESOM_DIR BESOM_SWEEP_ID BESOM_RUN_ID BESOM_ATTEMPT BESOM_RUN_DIR BESOM_PARAMS_FILE
+    BESOM_AGENT_PID
     BESOM_LEASE_SECONDS
 
 A run id in the environment means "attach to this run", never "claim one".
@@ -23,8 +24,8 @@ from besom.records import Metric, Run, Sweep
 def besom_dir() -> Path:
     """Give the folder for runs and the default store, without creating it.
 
-    `BESOM_DIR`; else `.besom` inside `WANDB_DIR`; else the nearest `.besom` upward from the working directory;
-    else `.besom` in it.
+    `BESOM_DIR`; else `.besom` inside `WANDB_DIR`; else the nearest `.besom` upward from the working
+    directory; else `.besom` in it.
     """
     if named := os.environ.get("BESOM_DIR"):
         return Path(named).absolute()

@@ -7,7 +7,8 @@ entry's `seq` is the byte offset behind it, which makes it unique and growing wi
 and is where reading goes on.
 
 Kinds of entries: `start` (a process joined), `history`, `summary`, `define`, `config`, `preempting`,
-`finish`, and `delivered` (everything before is in the store; holds all that a replay would find out).
+`stopping` (the program was told to end), `finish`, and `delivered` (everything before is in the store; holds
+all that a replay would find out).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Literal, Protocol
 
 from besom.errors import StoreFullError
 from besom.jsonable import jsonable
@@ -129,6 +130,7 @@ class Account:
         self.metric: Metric | None = None
         self.config: dict[str, Any] | None = None
         self.preempting = False
+        self.stopping: Literal["stop", "kill"] | None = None
         self.finish: dict[str, Any] | None = None
         self.step: int | None = None
 
@@ -146,6 +148,8 @@ class Account:
             self.config = body
         elif entry.kind == "preempting":
             self.preempting = True
+        elif entry.kind == "stopping":
+            self.stopping = body["action"]
         elif entry.kind == "finish":
             self.finish = self.finish or body  # the first ending counts
         elif entry.kind == "start":
@@ -174,7 +178,7 @@ class Account:
             if self.finish
             else None
         )
-        return Replayed(finished, self.preempting, summary, value, self.config, self.step)
+        return Replayed(finished, self.preempting, summary, value, self.config, self.step, self.stopping)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +191,7 @@ class Replayed:
     value: float | None
     config: Mapping[str, Any] | None  # None: the program never called init
     step: int | None  # the last one logged
+    stopping: Literal["stop", "kill"] | None = None  # the program was told to end, so ending is no failure
 
     def as_entry(self) -> dict[str, Any]:
         """Give the body of a `delivered` entry."""

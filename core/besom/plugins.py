@@ -1,7 +1,7 @@
 """Finds the implementations behind besom's protocols by name: besom's own, and those other packages bring.
 
-A package adds one by an entry point in the group `besom.stores` (by URL scheme), `besom.methods`, `besom.stoppers`
-or `besom.launchers`.
+A package adds one by an entry point in the group `besom.stores` (by URL scheme), `besom.methods`,
+`besom.stoppers` or `besom.launchers`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 Params = Mapping[str, Any]
 """A run's parameters as its program sees them: JSON values, nested where the sweep file nests."""
@@ -240,7 +240,7 @@ class Progress:
     """How far a sweep is: runs by state, Est. Runs, and what a method still has in the buffer."""
 
     state: SweepState
-    counts: Mapping[RunState, int] = field(default_factory=dict)
+    counts: Mapping[RunState, int] = field(default_factory=dict[RunState, int])
     expected: int | None = None
     exhausted: bool = False
     buffered: int = 0
@@ -258,7 +258,7 @@ def metric_value(summary: Mapping[str, Any], name: str) -> float | None:
     if found is None:
         found = summary
         for part in name.split("."):
-            found = found.get(part) if isinstance(found, Mapping) else None
+            found = cast("Mapping[str, Any]", found).get(part) if isinstance(found, Mapping) else None
     if isinstance(found, bool) or not isinstance(found, (int, float)):
         return None
     try:

@@ -39,6 +39,7 @@ class Idle(Enum):
     """Why there is no run to hand out."""
 
     WAIT = "wait"  # runs of this sweep still run and may come back
+    AGAIN = "again"  # the method has moved on without finding anything new: ask again at once
     PAUSED = "paused"
     DONE = "done"
 
@@ -53,24 +54,34 @@ class Scheduler:
         self.sweep: Sweep = store.get_sweep(sweep_id)
         """The sweep as it stood at the latest claim."""
         self._method: tuple[int, Method] | None = None  # and the version of the config it was made from
+        self._stride = 0  # suggestions to ask for at least, after a batch without anything new
 
     def claim(self) -> Run | Idle:
         """Give the next run with a lease for this agent, or why there is none.
 
-        Asks the method for more only when nothing waits. Finishes the sweep when nothing can come any more.
+        Asks the method for more only when nothing waits, and once at most, so that the caller is back soon
+        also where nothing new is far away. Finishes the sweep when nothing can come any more.
         """
-        count = 0
-        while True:
-            run = self.store.claim(self.sweep.id, self.agent_id, lease_seconds=self.lease_seconds)
-            self.sweep = self.store.get_sweep(self.sweep.id)
-            if run is not None:
-                return run
-            batch = self._propose(count)
-            if batch is None:
-                return self._idle()
-            new = self.store.offer(self.sweep.id, batch, version=self.sweep.version, cursor=self.sweep.cursor)
-            # Points that were run before are walked in ever longer strides.
-            count = min(LARGEST_BATCH, 4 * max(count, self.method.lookahead)) if new == 0 else 0
+        run = self._take()
+        if run is not None:
+            return run
+        batch = self._propose()
+        if batch is None:
+            return self._idle()
+        new = self.store.offer(self.sweep.id, batch, version=self.sweep.version, cursor=self.sweep.cursor)
+        # Points that were run before are walked in ever longer strides.
+        self._stride = min(LARGEST_BATCH, 4 * max(self._stride, self.method.lookahead)) if new == 0 else 0
+        if new == 0 and not batch.exhausted:
+            return Idle.AGAIN
+        run = self._take()
+        if run is not None:
+            return run
+        return self._idle() if self.sweep.exhausted else Idle.AGAIN
+
+    def _take(self) -> Run | None:
+        run = self.store.claim(self.sweep.id, self.agent_id, lease_seconds=self.lease_seconds)
+        self.sweep = self.store.get_sweep(self.sweep.id)
+        return run
 
     @property
     def method(self) -> Method:
@@ -83,7 +94,7 @@ class Scheduler:
             self._method = (self.sweep.version, create_method(config))
         return self._method[1]
 
-    def _propose(self, at_least: int) -> Batch | None:
+    def _propose(self) -> Batch | None:
         """Ask the method for what may follow; None when nothing may, or it waits for results itself."""
         sweep = self.sweep
         if sweep.state not in OPEN or sweep.exhausted:
@@ -92,8 +103,8 @@ class Scheduler:
         if room == 0:
             return None
         history = StoreHistory(self.store, sweep.id)
-        count = max(at_least, self.method.lookahead)
-        if room is not None and at_least == 0:
+        count = max(self._stride, self.method.lookahead)
+        if room is not None and self._stride == 0:
             count = min(count, room)
         batch = self.method.suggest(sweep.cursor, count, history)
         if room is not None and (fitting := self._fitting(batch, room)) is not None:

@@ -271,3 +271,16 @@ def test_history_rows_of_one_batch_keep_their_order(store: Store, run: Run, tmp_
     rows: list[HistoryRow] = store.history(run.id)
     assert [row.step for row in rows] == list(range(1000))
     assert [row.seq for row in rows] == sorted({row.seq for row in rows})
+
+
+def test_a_replay_tells_that_the_program_was_told_to_end(store: Store, run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    write(path, row(0, loss=1.0))
+    assert replay(store, run.lease, path).stopping is None
+    write(path, ("stopping", {"action": "stop"}))
+    assert replay(store, run.lease, path).stopping == "stop"
+    write(path, ("stopping", {"action": "kill"}))
+    told = replay(store, run.lease, path)
+    assert told.stopping == "kill"
+    write(path, ("delivered", told.as_entry()))
+    assert replay(store, run.lease, path) == told

@@ -188,3 +188,17 @@ def test_kill_9_at_any_point_loses_no_log_that_returned(sweeps: Any, store: Stor
         assert steps == list(range(len(steps)))
         assert len(steps) > acknowledged
         assert store.get_run(record.id).value == 1 / len(steps)
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_a_program_that_leaves_after_it_was_told_to_end_says_so_to_its_agent(
+    kill: bool, sweeps: Any, store: Store, python: Python
+) -> None:
+    record, folder = sweeps.claim(sweeps.create())
+    store.request_stop(record.id, "enough", kill=kill)
+    python(
+        "import besom, time\nrun = besom.init()\nwhile not run.should_stop: time.sleep(0.01)",
+        environment=sweeps.environment(record, folder, agent_pid=os.getpid()),
+    )
+    told = replay(store, record.lease, folder.journal(1))
+    assert (told.finished, told.stopping) == (None, "kill" if kill else "stop")

@@ -37,9 +37,16 @@ def finish(store: Store, run: Run, value: float | None = None, state: RunState =
     store.finish(run.lease, Outcome(state, exit_code=0, summary=summary, value=value))
 
 
+def claim(hands: Scheduler) -> Run | Idle:
+    """Ask until there is an answer, as agents do."""
+    while (answer := hands.claim()) is Idle.AGAIN:
+        pass
+    return answer
+
+
 def drain(store: Store, of: Scheduler) -> Iterator[Run]:
     """Claim and finish run after run until none comes."""
-    while isinstance(run := of.claim(), Run):
+    while isinstance(run := claim(of), Run):
         finish(store, run)
         yield run
 
@@ -150,10 +157,24 @@ def test_a_nearly_finished_space_is_walked_in_long_strides(store: Store, new_swe
 
     hands._method = (hands.sweep.version, Counting())
     hands.sweep = store.get_sweep(sweep.id)
-    run = hands.claim()
+    run = claim(hands)
     assert isinstance(run, Run)
     assert run.params == {"a": 9001}
     assert len(asked) <= 6
+
+
+def test_a_claim_is_back_soon_where_nothing_new_is_far_away(store: Store, new_sweep: NewSweep) -> None:
+    sweep = new_sweep(
+        parameters={name: {"min": 0, "max": 99_999} for name in "ab"}, constraints=["a + b >= 199998"]
+    )
+    hands = scheduler(store, sweep)
+    cursors: list[int] = []
+    for _ in range(3):
+        assert hands.claim() is Idle.AGAIN
+        cursors.append(store.get_sweep(sweep.id).cursor)
+    assert 0 < cursors[0] < cursors[1] < cursors[2] < 10**6
+    pause_sweep(store, sweep.id)
+    assert hands.claim() is Idle.PAUSED
 
 
 def test_a_cap_holds_also_where_long_strides_meet_new_points(store: Store, new_sweep: NewSweep) -> None:
@@ -163,7 +184,7 @@ def test_a_cap_holds_also_where_long_strides_meet_new_points(store: Store, new_s
         suggestion = space.suggestion({"a": a})
         store.enqueue(sweep.id, suggestion, source="prior", outcome=Outcome(RunState.FINISHED))
     hands = scheduler(store, sweep)
-    first = hands.claim()
+    first = claim(hands)
     assert isinstance(first, Run)
     assert first.params == {"a": 301}
     assert store.progress(sweep.id).buffered <= 1

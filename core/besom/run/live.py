@@ -75,7 +75,7 @@ class LiveRun:
         self._floor = 0
         self._warned_of_step = False
         self._preempting = False
-        self._stop_seen = False
+        self._told = ""  # the action that should_stop or check_stop told the program last
         self._finished = False
         self._judged = judged  # an agent started this process
         self._pid = os.getpid()
@@ -243,10 +243,19 @@ class LiveRun:
         directive = flusher.directive
         if directive.action == "continue":
             return None
-        self._stop_seen = True
+        self._record_stopping(directive.action)
         return directive.reason or {"lost": "another attempt has this run"}.get(
             directive.action, "asked to stop"
         )
+
+    def _record_stopping(self, action: str) -> None:
+        """Note that the program was told to end: if it merely exits then, its agent knows why."""
+        with self._lock:
+            if self._finished or self._told == action:
+                return
+            self._told = action
+            if action != "lost":
+                self._record_last("stopping", {"action": action})
 
     # ---- ending
 
@@ -256,7 +265,7 @@ class LiveRun:
         A code other than 0 means that it failed, or was preempted if `mark_preempting` was called.
         """
         code = exit_code or 0
-        ended = self._stopped_state() if self._stop_seen else RunState.FINISHED
+        ended = self._stopped_state() if self._told else RunState.FINISHED
         self._end(self._error_state() if code else ended, code, None)
 
     def end_with(self, exception: BaseException | None) -> None:

@@ -180,7 +180,7 @@ class Beta(Continuous):
         """Give the value's quantile."""
         from scipy.special import betainc
 
-        return clamp(float(betainc(self.a, self.b, value)), 0.0, 1.0)
+        return clamp(float(betainc(self.a, self.b, float(value))), 0.0, 1.0)
 
     def describe(self) -> str:
         """Give the shapes."""
