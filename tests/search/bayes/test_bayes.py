@@ -148,6 +148,13 @@ def test_runs_under_way_are_not_suggested_again_and_spread_out() -> None:
     assert min(gaps) > 1e-3
 
 
+def test_what_is_rounded_or_clipped_to_a_run_point_is_not_suggested_again() -> None:
+    runs = Runs(bayes({"n": {"min": 0, "max": 2000}, "x": {"min": 0.0, "max": 1.0}, "m": {"value": 1}}))
+    points = runs.play(25, lambda p: -p["n"] - p["x"])  # best in a corner
+    keys = [runs.config.space.suggestion(point).key for point in points]
+    assert len(keys) == len(set(keys)) == 25
+
+
 def test_a_single_category_is_tried_value_by_value_and_then_done() -> None:
     runs = Runs(bayes({"model": {"values": ["a", "b", "c", "d"]}}))
     points = runs.play(10, lambda _: 1.0)

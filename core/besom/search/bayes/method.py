@@ -83,10 +83,10 @@ class Bayes:
         if self.space.size is not None and len(seen) >= self.space.size:
             return None
         for rows in self._preferred(cursor, evidence, rng) if domain.axes else ():
-            points = domain.settle(rows)
-            for point, key in zip(points, domain.keys(points), strict=True):
-                if key not in seen and self._translation.allowed(point[None])[0]:
-                    return np.asarray(point)
+            for point in domain.settle(rows):
+                exact = self._translation.exact(point)
+                if domain.keys(exact[None])[0] not in seen and self._translation.allowed(exact[None])[0]:
+                    return exact
         return self._leftover(seen, cursor)
 
     def _preferred(self, cursor: int, evidence: Evidence, rng: np.random.Generator) -> Iterator[Array]:

@@ -94,6 +94,12 @@ class Translation:
                 flat[parameter.name] = parameter.distribution.nth(0)
         return self.space.unflatten(flat)
 
+    def exact(self, point: Array) -> Array:
+        """Give the point that is run in place of a point: values that are searched as if real are rounded."""
+        found = self.point(self.params(point))
+        assert found is not None
+        return found
+
     def allowed(self, points: Array) -> NDArray[np.bool_]:
         """Say for each point whether the constraints let it be."""
         if not self.space.constraints:
