@@ -26,7 +26,7 @@ from benchmarks.search.play import Game, Scale, geometric_mean, load, play, save
 from benchmarks.search.problem import Problem
 
 KEPT = Path(__file__).parent / "results" / "peers.jsonl"
-QUICK = ("hartmann6", "mixtab6", "condopt", "oom5")
+QUICK = ("ackley10", "levyrot5", "hartmann6n", "intquad8", "nkcat6", "mixtab6", "condopt", "oom5")
 BARS = {"optuna": 0.5, "wandb": 0.5, "optuna-gp": 0.8}
 HARD = ("hartfail6", "oom5", "condopt", "conddepth")
 WORKERS = 8
@@ -97,10 +97,12 @@ def figures(scores: Scores) -> list[Figure]:
         found.append(Figure("8 workers / sequential", ratio, "x", 1.1, "lower", f"{count} problems"))
     worst = max((scores.mean(*ours, name) or 0.0, name) for name in scores.problems)
     found.append(Figure("worst problem", worst[0], "x random", 1.0, "lower", worst[1]))
-    peers = sorted({(name, workers) for name, workers, _ in scores.games} - {ours, together})
+    played = {workers for name, workers, _ in scores.games if name == "besom"}
+    peers = sorted({(name, count) for name, count, _ in scores.games if name != "besom" and count in played})
     for name, workers in peers:
-        common = scores.common(ours, (name, workers))
-        note = f"{len(common)} problems; besom on them {scores.over(*ours, common):.3f}"
+        mine = ("besom", workers)
+        common = scores.common(mine, (name, workers))
+        note = f"{len(common)} problems; besom on them {scores.over(*mine, common):.3f}"
         found.append(
             Figure(
                 f"{name}, {workers} at a time",
@@ -155,7 +157,7 @@ def run(arguments: Sequence[str]) -> None:
         problems = [known[name] for name in names]
         workers = chosen.workers or ((1,) if quick else (1, WORKERS))
         games = [game for game in load(KEPT) if game.problem in names]
-        wanted = missing(["besom"], problems, chosen.seeds or (2 if quick else 10), workers, ())
+        wanted = missing(["besom"], problems, chosen.seeds or (3 if quick else 10), workers, ())
         games += [play(name, problem, seed, workers=count) for name, problem, seed, count in wanted]
         return figures(Scores(games, problems)) + costs(quick)
 
