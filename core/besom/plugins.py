@@ -15,7 +15,11 @@ from besom.errors import NotFoundError
 BUILTIN = {
     # Known here too, because reading every installed package's entry points costs 40 ms.
     "besom.stores": {"sqlite": "besom.store.sqlite:open_sqlite"},
-    "besom.methods": {"grid": "besom.search.grid:create_grid", "random": "besom.search.random:create_random"},
+    "besom.methods": {
+        "grid": "besom.search.grid:create_grid",
+        "random": "besom.search.random:create_random",
+        "bayes": "besom.search.bayes:create_bayes",
+    },
     "besom.stoppers": {
         "asha": "besom.stopping.asha:create_asha",
         "hyperband": "besom.stopping.hyperband:create_hyperband",
