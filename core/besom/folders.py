@@ -39,7 +39,12 @@ def besom_dir() -> Path:
 
 def default_store() -> str:
     """Give the address of the store: `BESOM_STORE`, else `besom.db` in `besom_dir()`."""
-    return os.environ.get("BESOM_STORE") or f"sqlite:///{besom_dir() / 'besom.db'}"
+    return os.environ.get("BESOM_STORE") or f"sqlite:///{escape_path(str(besom_dir() / 'besom.db'))}"
+
+
+def escape_path(path: str) -> str:
+    """Give `path` as it stands in a store's address, where `?` begins the options and `%` an escape."""
+    return path.replace("%", "%25").replace("?", "%3F")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 PAGE = 1000  # rows read at a time, so that memory stays flat
 LARGEST_BATCH = 16_384  # suggestions asked for at a time while a nearly finished space is walked
-OPEN = frozenset({SweepState.PENDING, SweepState.RUNNING})
+HANDING_OUT = frozenset({SweepState.PENDING, SweepState.RUNNING})
 
 
 class Idle(Enum):
@@ -96,7 +96,7 @@ class Scheduler:
     def _propose(self) -> Batch | None:
         """Ask the method for what may follow; None when nothing may, or it waits for results itself."""
         sweep = self.sweep
-        if sweep.state not in OPEN or sweep.exhausted:
+        if sweep.state not in HANDING_OUT or sweep.exhausted:
             return None
         room = self._room()
         if room == 0:
@@ -133,10 +133,10 @@ class Scheduler:
     def _idle(self) -> Idle:
         if self.sweep.state is SweepState.PAUSED:
             return Idle.PAUSED
-        if self.sweep.state not in OPEN:
+        if self.sweep.state not in HANDING_OUT:
             return Idle.DONE
         self.sweep = self.store.finish_sweep(self.sweep.id)
-        return Idle.WAIT if self.sweep.state in OPEN else Idle.DONE
+        return Idle.WAIT if self.sweep.state in HANDING_OUT else Idle.DONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import operator
-import re
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from besom.errors import NotFoundError, StateError, UsageError
+from besom.priors import add_priors, ended_run, whole_point
 from besom.records import (
     ENDED,
     Metric,
-    Outcome,
     Params,
     Run,
     RunState,
-    Suggestion,
     Sweep,
     SweepDraft,
     SweepState,
 )
-from besom.summarize import lookup, summary_value
 
 if TYPE_CHECKING:
-    from besom.space import SearchSpace
     from besom.store.base import Store
     from besom.sweepfile import SweepConfig
 
 SEED_BITS = 32
-GOOD_ENDINGS = (RunState.FINISHED, RunState.STOPPED)
 BAD_ENDINGS = (RunState.FAILED, RunState.CRASHED)
 CREATE_ANEW = "create a new one with `besom sweep`"
 
@@ -67,7 +60,7 @@ def create_sweep(
     """
     ids = dict.fromkeys(path.strip("/").rpartition("/")[2] for path in prior_runs)
     _try_out(config)
-    priors = [_prior(store.get_run(run_id)) for run_id in ids]
+    priors = [ended_run(store.get_run(run_id)) for run_id in ids]
     file = Path(config.source)
     raw = dict(config.raw)
     if config.seed is None:
@@ -87,28 +80,15 @@ def create_sweep(
             folder=str(file.absolute().parent) if file.is_file() else None,
         )
     )
-    _add_priors(store, sweep.id, config, priors)
+    add_priors(store, sweep.id, config, priors)
     return sweep
-
-
-def prior_runs_where(
-    store: Store, sweep_id: str, *, states: Collection[RunState] = GOOD_ENDINGS, where: str = ""
-) -> list[str]:
-    """Give the ids of a sweep's runs that ended in one of `states` and of which `where` is true.
-
-    `where` compares metrics and parameters with values, such as `val/loss < 0.3 and optimizer == adam`; a run
-    that lacks the name does not match. UsageError if it cannot be read.
-    """
-    store.get_sweep(sweep_id)
-    tests = [_comparison(text) for text in re.split(r"\s+and\s+", where.strip())] if where.strip() else []
-    runs = store.list_runs(sweep_id, states=states)
-    return [run.id for run in runs if all(test(run) for test in tests)]
 
 
 def extend_sweep(store: Store, sweep_id: str, config: SweepConfig) -> Sweep:
     """Give a sweep a new config, its next version: finished points are kept, and only new ones run.
 
-    Method and metric must stay; UsageError if they do not. StateError if the sweep is canceled.
+    Method and metric (its name, goal and target) must stay; UsageError if they do not.
+    StateError if the sweep is canceled.
     """
     sweep = store.get_sweep(sweep_id)
     _refuse(sweep, {SweepState.CANCELED}, "extended")
@@ -117,7 +97,7 @@ def extend_sweep(store: Store, sweep_id: str, config: SweepConfig) -> Sweep:
             f"{config.source}: sweep {sweep.id} is a {sweep.method} sweep and cannot become {config.method};"
             f" keep `method: {sweep.method}` or {CREATE_ANEW}"
         )
-    if config.metric != sweep.metric:
+    if _aim(config.metric) != _aim(sweep.metric):
         raise UsageError(
             f"{config.source}: sweep {sweep.id} judges by {_described(sweep.metric)}, not by"
             f" {_described(config.metric)}; keep `metric` as it is or {CREATE_ANEW}"
@@ -131,6 +111,7 @@ def extend_sweep(store: Store, sweep_id: str, config: SweepConfig) -> Sweep:
         version=sweep.version,
         config=raw,
         run_cap=config.run_cap,
+        max_attempts=config.max_attempts,
         expected_runs=config.expected_runs,
         text=config.text,
     )
@@ -152,8 +133,14 @@ def stop_sweep(store: Store, sweep_id: str) -> Sweep:
 
 
 def cancel_sweep(store: Store, sweep_id: str) -> Sweep:
-    """Hand out no new runs and kill the running ones; cannot be undone."""
-    return _move(store, sweep_id, SweepState.CANCELED, "canceled", refused={SweepState.FINISHED})
+    """Hand out no new runs and kill the running ones; cannot be undone.
+
+    StateError if the sweep is finished and nothing runs any more.
+    """
+    running = store.progress(sweep_id).count(RunState.RUNNING)
+    return _move(
+        store, sweep_id, SweepState.CANCELED, "canceled", refused=set() if running else {SweepState.FINISHED}
+    )
 
 
 def retry_runs(
@@ -192,15 +179,18 @@ def enqueue_run(store: Store, sweep_id: str, params: Params) -> Run:
     """Add a chosen point, to be run before all others; parameters may be nested or dotted.
 
     A finished sweep runs again. UsageError says why `params` are no point of the space; StateError names the
-    run that has the point already, or says that the sweep is canceled.
+    run that has the point already, or says that the sweep is canceled or at its `run_cap`.
     """
     sweep = store.get_sweep(sweep_id)
     _refuse(sweep, {SweepState.CANCELED}, "given new runs")
     space = sweep_config(sweep).space
-    point = _point(space, params)
+    point = whole_point(space, params)
     if problems := space.check(point):
         raise UsageError(f"not a point of sweep {sweep.id}: {'; '.join(problems)}")
-    run = store.enqueue(sweep.id, space.suggestion(point))
+    suggestion = space.suggestion(point)
+    if store.find_key(sweep.id, suggestion.key) is None:
+        _require_room(store, sweep)
+    run = store.enqueue(sweep.id, suggestion)
     _reopen(store, sweep)
     return run
 
@@ -234,10 +224,27 @@ def _refuse(sweep: Sweep, states: Collection[SweepState], verb: str) -> None:
     raise StateError(f"sweep {sweep.id} is {sweep.state.value} and cannot be {verb}; {advice}")
 
 
+def _require_room(store: Store, sweep: Sweep) -> None:
+    """Raise StateError if `run_cap` leaves no room beside what was handed out and what waits."""
+    if sweep.run_cap is None:
+        return
+    waiting = store.list_runs(sweep.id, states={RunState.PENDING})
+    if store.progress(sweep.id).started + sum(run.attempt == 0 for run in waiting) >= sweep.run_cap:
+        raise StateError(
+            f"sweep {sweep.id} has no room for another run: run_cap is {sweep.run_cap};"
+            f" set a higher one with `besom extend`"
+        )
+
+
 def _reopen(store: Store, sweep: Sweep) -> None:
     """Make a finished sweep run again, now that something waits in it."""
     if store.get_sweep(sweep.id).state is SweepState.FINISHED:
         resume_sweep(store, sweep.id)
+
+
+def _aim(metric: Metric | None) -> tuple[str, str, float | None] | None:
+    """Give what a sweep's values are judged by."""
+    return (metric.name, metric.goal, metric.target) if metric else None
 
 
 def _described(metric: Metric | None) -> str:
@@ -254,103 +261,3 @@ def _is_point(store: Store, run: Run) -> bool:
     return (
         space.size is not None and not space.check(run.params) and space.suggestion(run.params).key == run.key
     )
-
-
-def _point(space: SearchSpace, params: Params) -> Params:
-    """Give `params`, nested or dotted, as the space nests them, with parameters of one value filled in."""
-    known = space.parameters.values()
-    filled = {p.name: p.distribution.nth(0) for p in known if p.distribution.size == 1 and not p.conditions}
-    return space.unflatten(filled | space.flatten(params))
-
-
-# ---- prior runs
-
-
-def _prior(run: Run) -> Run:
-    if run.state not in ENDED:
-        raise StateError(f"run {run.id} is {run.state.value}; a prior run must have ended")
-    return run
-
-
-def _add_priors(store: Store, sweep_id: str, config: SweepConfig, priors: Sequence[Run]) -> None:
-    taken: set[str] = set()
-    for run in priors:
-        suggestion = _prior_suggestion(config, run)
-        if suggestion.key in taken:  # a second measurement of a point: kept, under a key of its own
-            suggestion = Suggestion(f"prior:{run.id}", suggestion.params)
-        taken.add(suggestion.key)
-        outcome = Outcome(
-            state=RunState.FAILED if run.state is RunState.CRASHED else run.state,
-            exit_code=run.exit_code,
-            error=run.error,
-            summary=run.summary,
-            value=summary_value(run.summary, config.metric) if config.metric else None,
-        )
-        store.enqueue(sweep_id, suggestion, source="prior", outcome=outcome)
-
-
-def _prior_suggestion(config: SweepConfig, run: Run) -> Suggestion:
-    """Give the point of the new space that a prior run stands for, else its parameters with their own key."""
-    params = {**run.config, **run.params}
-    flat = config.space.flatten(params)
-    point = _point(config.space, {name: flat[name] for name in flat if name in config.space.parameters})
-    if config.space.check(point):
-        return Suggestion(f"prior:{run.id}", run.params or params)
-    return config.space.suggestion(point)
-
-
-# ---- filters of prior runs
-
-
-OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
-    "<=": operator.le,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    ">": operator.gt,
-    "=": operator.eq,
-}
-COMPARISON = re.compile(r"\s*(?P<name>[^\s<>=!]+)\s*(?P<operator><=|>=|==|!=|<|>|=)\s*(?P<value>.+?)\s*")
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One comparison of a run's metric or parameter with a value."""
-
-    name: str
-    operator: str
-    value: Any
-
-    def __call__(self, run: Run) -> bool:
-        """Say whether it is true of a run; False if the run has no such value, or of another kind."""
-        found = _value_of(run, self.name)
-        try:
-            return found is not None and bool(OPERATORS[self.operator](found, self.value))
-        except TypeError:
-            return False
-
-
-def _comparison(text: str) -> Comparison:
-    import json
-
-    match = COMPARISON.fullmatch(text)
-    if match is None:
-        raise UsageError(
-            f"cannot read the filter {text!r}; write NAME OPERATOR VALUE, such as `val/loss < 0.3`,"
-            f" with one of {' '.join(OPERATORS)}, and join several by `and`"
-        )
-    try:
-        value = json.loads(match["value"])
-    except ValueError:
-        value = match["value"].strip("'\"")
-    return Comparison(match["name"], match["operator"], value)
-
-
-def _value_of(run: Run, name: str) -> Any:
-    if name == "state":
-        return run.state.value
-    number = summary_value(run.summary, Metric(name))
-    if number is not None:
-        return number
-    return lookup({**run.summary, **run.config, **run.params}, name.split("."))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from besom.records import Outcome, RunState
 SILENT = Replayed(None, preempting=False, summary={}, value=None, config=None, step=None)
 REPORTED = Replayed(None, preempting=False, summary={"loss": 0.5}, value=0.5, config={"lr": 1}, step=3)
 PREEMPTING = Replayed(None, preempting=True, summary={}, value=None, config={}, step=None)
+TOLD_TO_STOP = replace(SILENT, config={}, stopping="stop")
+TOLD_TO_DIE = replace(SILENT, config={}, stopping="kill")
 FINISHED = Replayed(
     Outcome(RunState.FINISHED, 0, None, {"loss": 0.5}, 0.5),
     preempting=False,
@@ -58,6 +61,10 @@ Exception ignored in: <function f>
         (-signal.SIGTERM, Told.TIMEOUT, SILENT, RunState.FAILED),
         (-signal.SIGTERM, Told.PREEMPT, FINISHED, RunState.FINISHED),
         (1, None, FINISHED, RunState.FINISHED),
+        (0, None, TOLD_TO_STOP, RunState.STOPPED),
+        (0, None, TOLD_TO_DIE, RunState.KILLED),
+        (1, None, TOLD_TO_STOP, RunState.FAILED),
+        (0, Told.PREEMPT, TOLD_TO_STOP, RunState.PREEMPTED),
     ],
 )
 def test_the_ending_follows_from_exit_code_journal_and_what_the_agent_did(

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from importlib import import_module
+from pathlib import Path
+
 import pytest
 
 import besom
 from besom.agent import run_function_agent
 from besom.errors import NotFoundError, RunFailedError, RunStopped, StoreError
+from besom.journal import Journal
 from besom.records import RunState, SweepState
 from besom.testing.agents import Lab
 
@@ -120,3 +124,72 @@ def test_the_function_runs_in_the_calling_thread(lab: Lab) -> None:
     seen: list[object] = []
     run_function_agent(lab.store, sweep.id, lambda: seen.append(threading.current_thread()), count=1)
     assert seen == [threading.current_thread()]
+
+
+def test_a_folder_that_cannot_be_written_gives_the_run_back(lab: Lab) -> None:
+    sweep = lab.sweep(SWEEP)
+    runs = lab.folder / ".besom" / "runs"
+    runs.write_text("in the way")
+    with pytest.raises(OSError, match="Not a directory"):
+        run_function_agent(lab.store, sweep.id, lambda: None)
+    assert lab.states(sweep) == [RunState.PREEMPTED]
+
+
+def test_a_function_that_changes_the_working_directory_keeps_its_runs_together(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BESOM_DIR", ".besom")
+    sweep = lab.sweep(SWEEP)
+
+    def train() -> None:
+        run = besom.init()
+        elsewhere = lab.folder / f"out{run.config['x']}"
+        elsewhere.mkdir()
+        monkeypatch.chdir(elsewhere)
+
+    run_function_agent(lab.store, sweep.id, train, count=3)
+    found = sorted(path.name for path in (lab.folder / ".besom" / "runs").iterdir())
+    assert found == sorted(run.id for run in lab.runs(sweep))
+    assert list(lab.folder.glob("out*/.besom")) == []
+
+
+def test_a_function_whose_run_cannot_be_stored_fails_alone(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("besom.run.live"), "FINISH_PATIENCE", 0.2)
+    sweep = lab.sweep(SWEEP)
+
+    def train() -> None:
+        run = besom.init()
+        if run.config["x"] == 2:
+            journal = Journal(Path(run.dir) / "journal.1.jsonl")
+            journal.append("history", 1.0, {"step": 2**63, "data": {"loss": 1.0}})
+            journal.close()
+
+    run_function_agent(lab.store, sweep.id, train, count=3)
+    assert lab.states(sweep) == [RunState.FINISHED, RunState.FAILED, RunState.FINISHED]
+
+
+def test_a_run_that_its_function_removes_is_not_counted(lab: Lab) -> None:
+    sweep = lab.sweep(SWEEP)
+
+    def train() -> None:
+        run = besom.init()
+        run.finish()
+        if run.config["x"] == 1:
+            lab.store.delete_run(run.id, release=False)
+
+    result = run_function_agent(lab.store, sweep.id, train, count=2)
+    assert result.counts == {RunState.FINISHED: 1}
+
+
+def test_a_function_agent_finds_points_that_are_far_apart(lab: Lab) -> None:
+    sweep = lab.sweep(
+        """
+        method: grid
+        parameters:
+          a: {distribution: int_uniform, min: 0, max: 99}
+          b: {distribution: int_uniform, min: 0, max: 99}
+        constraints: ["a * b in (0, 9801)", "a == b"]
+        """
+    )
+    run_function_agent(lab.store, sweep.id, lambda: None)
+    assert [run.params for run in lab.runs(sweep)] == [{"a": 0, "b": 0}, {"a": 99, "b": 99}]

@@ -185,7 +185,9 @@ def test_a_stopper_that_cannot_be_made_is_logged_and_the_run_goes_on(
 ) -> None:
     sweep = new_sweep()
     config = {**sweep.config, "early_terminate": {"type": "hyperband", "max_iter": 1, "s": 1}}
-    store.amend_sweep(sweep.id, version=1, config=config, run_cap=None, expected_runs=3, text=None)
+    store.amend_sweep(
+        sweep.id, version=1, config=config, run_cap=None, max_attempts=None, expected_runs=3, text=None
+    )
     run = claimed(store, sweep, 1)[0]
     with caplog.at_level(logging.ERROR):
         assert reporter(store, run, sweep).report(rows(1.0)) == Directive()

@@ -60,6 +60,20 @@ def test_the_url_opens_the_same_store_from_another_folder(
     second.close()
 
 
+@pytest.mark.parametrize("folder", ["a?b", "a%20b", "x#y", "?synchronous=full", "%3F"])
+def test_any_folder_can_hold_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+    monkeypatch.setenv("BESOM_DIR", str(tmp_path / folder))
+    monkeypatch.delenv("BESOM_STORE", raising=False)
+    for address in (str(tmp_path / folder / "besom.db"), None):
+        first = open_store(address)
+        again = open_store(first.url)
+        assert (tmp_path / folder / "besom.db").exists()
+        assert again.url == first.url
+        first.close()
+        again.close()
+    assert [found.name for found in tmp_path.iterdir()] == [folder]
+
+
 def test_no_address_means_the_default_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BESOM_STORE", str(tmp_path / "default.db"))
     opened = open_store()

@@ -101,6 +101,11 @@ class StoreMachine(RuleBasedStateMachine):
     def holds(self, model: Model, lease: Lease) -> bool:
         return model.state is RunState.RUNNING and model.attempt == lease.attempt
 
+    def waits_for(self, model: Model, lease: Lease) -> bool:
+        """Whether the run only waits because this lease ran out."""
+        unclaimed = model.state is RunState.PENDING and model.crashes > 0
+        return unclaimed and model.attempt == lease.attempt and lease.attempt in model.lost
+
     def wanted(self, model: Model, lease: Lease) -> str:
         if self.holds(model, lease):
             return {None: "continue", False: "stop", True: "kill"}[model.stop]
@@ -171,7 +176,8 @@ class StoreMachine(RuleBasedStateMachine):
         run, model, lease = self.attempt(drawn)
         before = self.store.get_run(run)
         after = self.store.finish(lease, Outcome(state, value=value))
-        if self.holds(model, lease):
+        if self.holds(model, lease) or self.waits_for(model, lease):
+            model.lost.discard(lease.attempt)
             model.end(state)
             model.value = model.value if value is None else value
         else:

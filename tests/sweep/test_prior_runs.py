@@ -6,10 +6,11 @@ from typing import Any, Protocol
 import pytest
 
 from besom.errors import NotFoundError, StateError, UsageError
+from besom.priors import prior_runs_where
 from besom.records import Outcome, Run, RunState, Sweep, SweepState
 from besom.scheduler import Scheduler
 from besom.store import Store
-from besom.sweep import create_sweep, prior_runs_where
+from besom.sweep import create_sweep
 from besom.sweepfile import SweepConfig
 
 NewSweep = Callable[..., Sweep]

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import pytest
 
 from besom.errors import NotFoundError, StateError, UsageError
-from besom.records import Run, RunState, Sweep, SweepState
+from besom.records import Outcome, Run, RunState, Sweep, SweepState
 from besom.scheduler import Scheduler
 from besom.store import Store
 from besom.sweep import (
@@ -154,6 +154,18 @@ def test_a_verb_on_no_sweep_says_so(store: Store, verb: str) -> None:
         VERBS[verb](store, "nothing")
 
 
+def test_cancel_kills_what_still_runs_after_the_target_was_reached(store: Store, new_sweep: NewSweep) -> None:
+    sweep = new_sweep(metric={"name": "loss", "goal": "minimize", "target": 0.1})
+    hands = Scheduler(store, sweep.id, agent_id="a")
+    good, slow = hands.claim(), hands.claim()
+    assert isinstance(good, Run)
+    assert isinstance(slow, Run)
+    store.finish(good.lease, Outcome(RunState.FINISHED, summary={"loss": 0.0}, value=0.0))
+    assert store.get_sweep(sweep.id).state is SweepState.FINISHED
+    assert cancel_sweep(store, sweep.id).state is SweepState.CANCELED
+    assert store.heartbeat([slow.lease], lease_seconds=60)[slow.lease].action == "kill"
+
+
 def test_cancel_kills_what_runs(store: Store, new_sweep: NewSweep) -> None:
     sweep = new_sweep()
     run = Scheduler(store, sweep.id, agent_id="a").claim()
@@ -297,14 +309,29 @@ def test_enqueue_says_why_something_is_no_point(
 def test_enqueue_wakes_a_finished_sweep_but_no_canceled_one(
     store: Store, new_sweep: NewSweep, play: Play
 ) -> None:
-    sweep = new_sweep(method="random", parameters={"a": {"min": 0.0, "max": 1.0}}, run_cap=1)
-    play(sweep)
+    target = {"name": "loss", "goal": "minimize", "target": 0.1}
+    sweep = new_sweep(method="random", parameters={"a": {"min": 0.0, "max": 1.0}}, metric=target)
+    play(sweep, 1)
     assert store.get_sweep(sweep.id).state is SweepState.FINISHED
     enqueue_run(store, sweep.id, {"a": 0.5})
     assert store.get_sweep(sweep.id).state is SweepState.RUNNING
     cancel_sweep(store, sweep.id)
     with pytest.raises(StateError, match="cannot be given new runs; create a new one"):
         enqueue_run(store, sweep.id, {"a": 0.25})
+
+
+def test_enqueue_needs_room_below_the_cap(store: Store, new_sweep: NewSweep, play: Play) -> None:
+    sweep = new_sweep(method="random", parameters={"a": {"min": 0.0, "max": 1.0}}, run_cap=2)
+    (run,) = play(sweep, 1)
+    enqueue_run(store, sweep.id, {"a": 0.5})
+    with pytest.raises(StateError, match=r"run_cap is 2; .*besom extend"):
+        enqueue_run(store, sweep.id, {"a": 0.25})
+    assert len(play(sweep)) == 1
+    with pytest.raises(StateError, match=r"run_cap is 2; .*besom extend"):
+        enqueue_run(store, sweep.id, {"a": 0.25})
+    assert store.get_sweep(sweep.id).state is SweepState.FINISHED
+    with pytest.raises(StateError, match=f"run {run.id} .* has these parameters already"):
+        enqueue_run(store, sweep.id, run.params)
 
 
 # ---- extend
@@ -334,6 +361,16 @@ def test_extend_raises_the_cap_of_a_random_sweep(
     assert len(play(sweep)) == 3
     values = [run.params["a"] for run in store.list_runs(sweep.id)]
     assert len(set(values)) == 5
+
+
+def test_extend_takes_over_how_often_runs_are_tried_and_how_lost_ones_are_judged(
+    store: Store, new_sweep: NewSweep, config: Config
+) -> None:
+    sweep = new_sweep()
+    metric = {"name": "loss", "goal": "minimize", "impute": "best"}
+    extended = extend_sweep(store, sweep.id, config(max_attempts=3, metric=metric))
+    assert extended.max_attempts == 3
+    assert extended.config["metric"]["impute"] == "best"
 
 
 def test_extend_refuses_another_method_or_metric_and_a_canceled_sweep(

@@ -15,7 +15,7 @@ from besom.agent.options import AgentOptions, AgentResult
 from besom.agent.patience import idle_pause, patiently
 from besom.agent.prepare import prepare_folder
 from besom.agent.settle import end_attempt
-from besom.errors import BesomError, RunFailedError, RunStopped
+from besom.errors import BesomError, NotFoundError, RunFailedError, RunStopped
 from besom.folders import RunFolder, besom_dir
 from besom.journal import Replayed
 from besom.records import Outcome, Run, RunState
@@ -105,16 +105,19 @@ def _call(
 
 
 def _ending(store: Store, run: Run, folder: RunFolder) -> RunState | None:
-    """Give how the attempt ended, and end it if leaving the function could not."""
+    """Give how the attempt ended, and end it if leaving the function could not; None if the run is gone."""
+    try:
+        if (state := _state(store, run)) is RunState.RUNNING:
+            reports = Reporter(store, run.lease, None)
+            end_attempt(store, reports, folder.journal(run.attempt), _as_it_said)
+            state = _state(store, run)
+    except NotFoundError:
+        return None
+    return state
 
-    def ended() -> RunState | None:
-        states = {tried.attempt: tried.state for tried in store.attempts(run.id)}
-        return states.get(run.attempt)
 
-    if (state := ended()) is not RunState.RUNNING:
-        return state
-    end_attempt(store, Reporter(store, run.lease, None), folder.journal(run.attempt), _as_it_said)
-    return ended()
+def _state(store: Store, run: Run) -> RunState:
+    return next(tried.state for tried in store.attempts(run.id) if tried.attempt == run.attempt)
 
 
 def _as_it_said(replayed: Replayed) -> Outcome:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from besom.agent.ending import Told, counts, outcome_of, read_tail
+from besom.agent.ending import Told, counts, exit_status, outcome_of, read_tail
 from besom.agent.job import Job
 from besom.errors import NotFoundError, StoreError
 from besom.journal import Replayed, Reports, replay
@@ -44,14 +44,19 @@ def settle(store: Store, job: Job, *, lease_seconds: float) -> Settled:
         if job.told is Told.LOST:
             save_lost(store, reports, journal)
             return Settled(job.run, None)
-        run, outcome = end_attempt(store, reports, journal, judge)
+        run, outcome = end_attempt(store, reports, journal, judge, exit_code=exit_status(code))
     except NotFoundError:  # the run was removed
         return Settled(job.run, None)
     return Settled(run, outcome if counts(run, lease, outcome) else None, output)
 
 
 def end_attempt(
-    store: Store, reports: Reports, journal: Path, judge: Callable[[Replayed], Outcome]
+    store: Store,
+    reports: Reports,
+    journal: Path,
+    judge: Callable[[Replayed], Outcome],
+    *,
+    exit_code: int | None = None,
 ) -> tuple[Run, Outcome]:
     """Deliver an attempt's journal and end it as `judge` says; gives the run and the outcome.
 
@@ -66,7 +71,7 @@ def end_attempt(
     except Exception as error:  # whatever one program has done must not end the agent of the others
         log.exception("run %s: what it reported cannot be stored", reports.lease.run_id)
         why = f"what it reported cannot be stored: {type(error).__name__}: {error}"
-        outcome = Outcome(RunState.FAILED, error=why)
+        outcome = Outcome(RunState.FAILED, exit_code, why)
         return store.finish(reports.lease, outcome), outcome
 
 

@@ -93,7 +93,7 @@ def _create(
 
 def _matching_runs(store: Store, words: tuple[str, ...], expression: str) -> list[str]:
     """Give the ids of the runs that match, in the named sweeps or all; UsageError if there are none."""
-    from besom.sweep import prior_runs_where
+    from besom.priors import prior_runs_where
 
     sweeps = [find_sweep(store, word) for word in words] or store.list_sweeps()
     found = [run_id for one in sweeps for run_id in prior_runs_where(store, one.id, where=expression)]

@@ -7,8 +7,9 @@ Rules that every backend keeps, and `besom.testing.stores.StoreContract` proves:
 * Time is the store's own: callers pass durations, never instants. Leases survive jumps of the wall clock.
 * A point is handed out once. `claim` and `offer` are one transaction each; keys are unique within a sweep.
 * An attempt number is a fencing token: what comes from an older attempt is kept as superseded and changes
-  nothing else. A lease that ran out is lost once `claim` or `reap` has noticed; until then its holder may
-  prolong it.
+  nothing else. A lease that ran out is lost once `claim`, `reap` or `create_run` has noticed; until then its
+  holder may prolong it. Where no later attempt exists, its holder may still end a run that waits in the queue
+  for that reason, and go on with one outside every sweep.
 * A writing call may be repeated with the same arguments after a lost reply and then changes nothing (it may
   raise, as `enqueue` does for a point that has a run). Not so those that give something new: `create_sweep`,
   `create_run`, `add_agent` and `claim`.
@@ -87,6 +88,7 @@ class Store(Protocol):
         version: int,
         config: Mapping[str, Any],
         run_cap: int | None,
+        max_attempts: int | None,
         expected_runs: int | None,
         text: str | None,
     ) -> Sweep:
@@ -170,7 +172,8 @@ class Store(Protocol):
         """Prolong leases; says for each what is wanted of the run.
 
         `lost` when a later attempt has it, when the lease ran out and was ended, or when the run was deleted;
-        `continue` when the attempt has ended by `finish`. A lease never gets shorter.
+        `continue` when the attempt has ended by `finish`. A lease never gets shorter. The latest attempt at a
+        run outside every sweep that is CRASHED for its lease ran out runs again; `report` does the same.
         """
         ...
 
@@ -203,8 +206,10 @@ class Store(Protocol):
         `max_attempts`; PREEMPTED always does, as PREEMPTED. A run that was asked to stop is not queued again:
         it ends as FAILED, or instead of PREEMPTED as STOPPED (KILLED if it was to be killed). Summary and
         value stay until the next attempt reports. From a lost lease the outcome is kept as a superseded
-        attempt, and the run is returned as it is. The value of a FINISHED or STOPPED run that reaches the
-        metric's target finishes a sweep that is RUNNING or PAUSED: no new runs, running ones go on.
+        attempt, and the run is returned as it is. It counts all the same where the loss has had no effect
+        yet: the attempt is the latest, and its run PENDING for that reason or, outside every sweep, CRASHED.
+        The value of a FINISHED or STOPPED run that reaches the metric's target finishes a sweep that is
+        RUNNING or PAUSED: no new runs, running ones go on.
         """
         ...
 

@@ -6,7 +6,6 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -14,7 +13,7 @@ from besom.errors import StoreError, StoreVersionError
 from besom.store.sqlite.clock import Clock
 from besom.store.sqlite.failure import explain
 from besom.store.sqlite.place import Place
-from besom.store.sqlite.queries import MIGRATIONS, SQL, migrations, read_sql, statements
+from besom.store.sqlite.queries import MIGRATIONS, SQL, migrations, statements
 from besom.store.sqlite.turns import Turns
 
 VERSION = len(MIGRATIONS)
@@ -43,7 +42,7 @@ class Database:
         _opened.add(self)
 
     def connection(self) -> Connection:
-        """Give this thread's connection."""
+        """Give this thread's connection: `with database.connection() as transaction:` writes."""
         found = self._connections.get(threading.get_ident())
         return found if found is not None else self._connect()
 
@@ -53,10 +52,6 @@ class Database:
             return self.connection().execute(sql, parameters).fetchall()
         except FAULTS as error:
             raise self.explain(error) from error
-
-    def write(self) -> Connection:
-        """Give a transaction: `with database.write() as execute:`."""
-        return self.connection()
 
     def explain(self, error: Exception) -> Exception:
         """Give the error to raise in place of `error`."""
@@ -195,24 +190,18 @@ def _prepare(database: Database) -> None:
         database.read("PRAGMA journal_mode = wal")
     finally:
         database.turns.end()
-    with database.write() as transaction:
+    with database.connection() as transaction:
         version = _version(database)
         if version == 0:
-            _run([read_sql("schema.sql")], transaction)
             transaction.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        else:
-            _run(migrations()[version:], transaction)
+        for script in migrations()[version:]:
+            for statement in statements(script):
+                transaction.execute(statement)
         transaction.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def _run(scripts: Sequence[str], transaction: Connection) -> None:
-    for script in scripts:
-        for statement in statements(script):
-            transaction.execute(statement)
-
-
 def _expire(database: Database) -> None:
-    with database.write() as transaction:
+    with database.connection() as transaction:
         if transaction.execute(SQL.get_boot).fetchone() != (database.clock.boot,):
             transaction.execute(SQL.expire_leases)
             transaction.execute(SQL.expire_tallies)

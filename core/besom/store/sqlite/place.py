@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from besom.errors import StorePlaceError, UsageError
+from besom.folders import escape_path
 
 Synchronous = Literal["normal", "full"]
 
@@ -36,11 +37,14 @@ class Place:
     def url(self) -> str:
         """The address that names this place from any working directory."""
         query = "?synchronous=full" if self.synchronous == "full" else ""
-        return f"sqlite:///{self.path}{query}"
+        return f"sqlite:///{escape_path(str(self.path))}{query}"
 
 
 def parse_place(url: str) -> Place:
-    """Read `sqlite:///relative.db` or `sqlite:////absolute.db`, with `?synchronous=full`, or a path."""
+    """Read `sqlite:///relative.db` or `sqlite:////absolute.db`, with `?synchronous=full`, or a path.
+
+    In an address, not in a bare path, `%` and `?` are written as `%25` and `%3F`.
+    """
     scheme, separator, rest = url.partition("://")
     if not separator:
         return Place(Path(url).expanduser().absolute())
@@ -60,7 +64,7 @@ def parse_place(url: str) -> Place:
         raise UsageError(
             f"{url}: the only option of a SQLite store is synchronous=normal or synchronous=full"
         )
-    return Place(Path(name).expanduser().absolute(), cast("Synchronous", synchronous))
+    return Place(Path(unquote(name)).expanduser().absolute(), cast("Synchronous", synchronous))
 
 
 def filesystem_of(path: Path, mounts: Path = MOUNTS) -> str | None:

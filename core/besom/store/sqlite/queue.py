@@ -32,7 +32,7 @@ class Queue(Part):
             "exhausted": batch.exhausted,
             "now": self._wall(),
         }
-        with self._database.write() as transaction:
+        with self._database.connection() as transaction:
             if transaction.execute(SQL.offer_cursor, swap).rowcount == 0:
                 self._gate(transaction, sweep_id)
                 return None
@@ -66,7 +66,7 @@ class Queue(Part):
             "now": now,
             "ended": now if outcome else None,
         }
-        with self._database.write() as transaction:
+        with self._database.connection() as transaction:
             self._gate(transaction, sweep_id)
             holder = transaction.execute(SQL.find_key, (sweep_id, suggestion.key)).fetchone()
             if holder is not None:
@@ -94,7 +94,7 @@ class Queue(Part):
             "now": now,
             "lease": lease_now + lease_seconds,
         }
-        with self._database.write() as transaction:
+        with self._database.connection() as transaction:
             gate = self._gate(transaction, sweep_id)
             if gate.reap_at is not None and gate.reap_at <= lease_now:
                 self._reap(transaction, sweep_id, gate.max_attempts, now, lease_now)
@@ -125,7 +125,7 @@ class Queue(Part):
 
     def reap(self, sweep_id: str) -> int:
         """Look through the sweep's running runs."""
-        with self._database.write() as transaction:
+        with self._database.connection() as transaction:
             max_attempts = self._gate(transaction, sweep_id).max_attempts
             return self._reap(transaction, sweep_id, max_attempts, self._wall(), self._lease_now())
 

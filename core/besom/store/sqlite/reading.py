@@ -117,7 +117,7 @@ class Reading(Part):
             raise UsageError(
                 f"run {run_id}: the loss at rung {rung} is not a number; only numbers can be compared"
             )
-        with self._database.write() as transaction:
+        with self._database.connection() as transaction:
             self._run_row(transaction, run_id)
             columns = {"sweep": sweep_id, "run": run_id, "rung": rung, "loss": float(loss)}
             transaction.execute(SQL.mark, columns)

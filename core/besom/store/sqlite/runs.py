@@ -31,7 +31,7 @@ OUTCOMES = frozenset(
     {RunState.FINISHED, RunState.STOPPED, RunState.FAILED, RunState.KILLED, RunState.PREEMPTED}
 )
 GOOD = frozenset({RunState.FINISHED, RunState.STOPPED})
-OPEN = frozenset({SweepState.PENDING.value, SweepState.RUNNING.value, SweepState.PAUSED.value})
+UNFINISHED = frozenset({SweepState.PENDING.value, SweepState.RUNNING.value, SweepState.PAUSED.value})
 
 SUPERSEDED = Directive("lost", "a later attempt has the run, or its lease ran out")
 DELETED = Directive("lost", "the run was deleted")
@@ -40,6 +40,8 @@ DELETED = Directive("lost", "the run was deleted")
 class Standing(NamedTuple):
     """What ends an attempt must know of its run."""
 
+    state: str
+    attempt: int  # the latest
     failures: int
     crashes: int
     stop_reason: str | None
@@ -67,7 +69,7 @@ class Runs(Queue):
             "now": now,
             "lease": lease_now + lease_seconds,
         }
-        with self._database.write() as transaction:
+        with self._database.connection() as transaction:
             self._reap(transaction, None, None, now, lease_now)
             if run_id is not None:
                 row = transaction.execute(SQL.get_run, (run_id,)).fetchone()
@@ -99,11 +101,13 @@ class Runs(Queue):
             return wanted
         until = self._lease_now() + lease_seconds
         now = self._wall()
-        with self._database.write() as transaction:
+        with self._database.connection() as transaction:
             agents: set[str] = set()
             for lease in leases:
                 held = {"run": lease.run_id, "attempt": lease.attempt, "lease": until}
                 row = transaction.execute(SQL.prolong, held).fetchone()
+                if row is None and self._revive(transaction, lease, until):
+                    row = transaction.execute(SQL.prolong, held).fetchone()
                 if row is None:
                     wanted[lease] = self._standing(transaction, lease)
                     continue
@@ -127,15 +131,19 @@ class Runs(Queue):
         """Insert the rows and touch the run's row once."""
         run_id, attempt = lease.run_id, lease.attempt
         entries = [(run_id, attempt, row.seq, row.step, row.time, dumps(row.data)) for row in rows]
+        until = self._lease_now() + lease_seconds
         columns = {
             "run": run_id,
             "attempt": attempt,
-            "lease": self._lease_now() + lease_seconds,
+            "lease": until,
             "summary": None if summary is None else dumps(summary),
             "value": finite(value),
         }
-        with self._database.write() as transaction:
-            if transaction.execute(SQL.report, columns).rowcount:
+        with self._database.connection() as transaction:
+            stored = transaction.execute(SQL.report, columns).rowcount
+            if not stored and self._revive(transaction, lease, until):
+                stored = transaction.execute(SQL.report, columns).rowcount
+            if stored:
                 directive = CONTINUE
             else:
                 asked = transaction.execute(SQL.report_asked, columns).fetchone()
@@ -144,12 +152,34 @@ class Runs(Queue):
                 transaction.executemany(SQL.insert_row, entries)
         return directive
 
+    def _revive(self, transaction: Connection, lease: Lease, until: float) -> bool:
+        """Let the latest attempt at a solo run go on after its lease ran out; say whether it does."""
+        row = transaction.execute(SQL.standing, (lease.run_id,)).fetchone()
+        if row is None:
+            return False
+        standing = Standing(*row)
+        if standing.sweep_id is not None or not self._find_lost(transaction, lease, standing):
+            return False
+        transaction.execute(SQL.revive, {"run": lease.run_id, "lease": until})
+        return True
+
+    def _find_lost(self, transaction: Connection, lease: Lease, standing: Standing) -> bool:
+        """Take back that a lease was lost if nobody has acted on it: its run waits, or is a solo one."""
+        if standing.attempt != lease.attempt:
+            return False
+        if standing.sweep_id is None:
+            unclaimed = standing.state == RunState.CRASHED.value
+        else:  # a retry, which asks for another attempt, sets the count to 0
+            unclaimed = standing.state == RunState.PENDING.value and standing.crashes > 0
+        found = (lease.run_id, lease.attempt)
+        return unclaimed and transaction.execute(SQL.find_lost, found).rowcount == 1
+
     def _standing(self, transaction: Connection, lease: Lease) -> Directive:
         """Say what is wanted of an attempt that runs no more: nothing if it ended itself, else it is lost."""
-        standing = transaction.execute(SQL.standing, (lease.run_id,)).fetchone()
-        if standing is None:
+        row = transaction.execute(SQL.standing, (lease.run_id,)).fetchone()
+        if row is None:
             return DELETED
-        latest = standing[1] == lease.attempt
+        latest = Standing(*row).attempt == lease.attempt
         archived = transaction.execute(SQL.get_attempt, (lease.run_id, lease.attempt)).fetchone()
         if archived is None and not latest:
             raise self._no_attempt(lease)
@@ -162,7 +192,7 @@ class Runs(Queue):
     def set_run_config(self, lease: Lease, config: Mapping[str, Any]) -> None:
         """Update the run while the lease is held."""
         columns = {"run": lease.run_id, "attempt": lease.attempt, "config": dumps(config)}
-        with self._database.write() as transaction:
+        with self._database.connection() as transaction:
             if transaction.execute(SQL.set_run_config, columns).rowcount == 0:
                 self._run_row(transaction, lease.run_id)
 
@@ -181,13 +211,14 @@ class Runs(Queue):
             "value": finite(outcome.value),
             "now": now,
         }
-        with self._database.write() as transaction:
-            standing = transaction.execute(SQL.standing, (lease.run_id,)).fetchone()
-            if standing is None:
+        with self._database.connection() as transaction:
+            row = transaction.execute(SQL.standing, (lease.run_id,)).fetchone()
+            if row is None:
                 raise self._no_run(lease.run_id)
-            state, attempt, *rest = standing
-            if state == RunState.RUNNING.value and attempt == lease.attempt:
-                return self._end(transaction, outcome.state, columns, Standing(*rest))
+            standing = Standing(*row)
+            held = standing.state == RunState.RUNNING.value and standing.attempt == lease.attempt
+            if held or self._find_lost(transaction, lease, standing):
+                return self._end(transaction, outcome.state, columns, standing)
             self._standing(transaction, lease)
             transaction.execute(SQL.supersede, columns)
             return run_of(self._run_row(transaction, lease.run_id))
@@ -215,7 +246,7 @@ class Runs(Queue):
         run = run_of(transaction.execute(SQL.end_run, ending).fetchone())
         if queued:
             transaction.execute(SQL.archive, {**columns, "lost": 0})
-        elif gate and state in GOOD and run.value is not None and gate.state in OPEN:
+        elif gate and state in GOOD and run.value is not None and gate.state in UNFINISHED:
             metric = metric_of(gate.metric)
             if metric and metric.reached(run.value):
                 finished = {
@@ -228,7 +259,7 @@ class Runs(Queue):
 
     def request_stop(self, run_id: str, reason: str, *, kill: bool = False) -> Run:
         """Note the request; a queued run has nobody to tell."""
-        with self._database.write() as transaction:
+        with self._database.connection() as transaction:
             run = run_of(self._run_row(transaction, run_id))
             columns = {"run": run_id, "reason": plain(reason), "kill": kill, "now": self._wall()}
             if run.state is RunState.RUNNING:
@@ -240,7 +271,7 @@ class Runs(Queue):
 
     def retry(self, run_id: str) -> Run:
         """Requeue the run; one that waits already stays as it is."""
-        with self._database.write() as transaction:
+        with self._database.connection() as transaction:
             run = run_of(self._run_row(transaction, run_id))
             if run.sweep_id is None:
                 raise StateError(
@@ -255,7 +286,7 @@ class Runs(Queue):
 
     def delete_run(self, run_id: str, *, release: bool) -> None:
         """Delete every row that names the run."""
-        with self._database.write() as transaction:
+        with self._database.connection() as transaction:
             run = run_of(self._run_row(transaction, run_id))
             if run.state is RunState.RUNNING:
                 raise StateError(f"run {run_id} is running; stop it first")

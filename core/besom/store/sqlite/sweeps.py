@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from besom.errors import StateError
-from besom.records import Agent, Sweep, SweepDraft, SweepState
+from besom.records import Agent, RunState, Sweep, SweepDraft, SweepState
 from besom.store.sqlite.part import Part, with_new_id
 from besom.store.sqlite.queries import SQL
 from besom.store.sqlite.rows import Row, agent_of, dumps, metric_text, plain, sweep_of
@@ -34,7 +34,7 @@ class Sweeps(Part):
             "text": plain(draft.text),
         }
 
-        with self._database.write() as transaction:
+        with self._database.connection() as transaction:
 
             def insert(new: str) -> Row:
                 row: Row = transaction.execute(SQL.insert_sweep, {**columns, "id": new}).fetchone()
@@ -49,7 +49,7 @@ class Sweeps(Part):
     def set_sweep_state(self, sweep_id: str, state: SweepState, *, allowed: Collection[SweepState]) -> Sweep:
         """Check and move in one transaction."""
         now = self._wall()
-        with self._database.write() as transaction:
+        with self._database.connection() as transaction:
             sweep = self._sweep_in(transaction, sweep_id)
             if sweep.state is state:
                 return sweep
@@ -60,10 +60,11 @@ class Sweeps(Part):
                 )
             transaction.execute(SQL.set_sweep_state, {"id": sweep_id, "state": state.value, "now": now})
             if state is SweepState.CANCELED:
+                killed = {"reason": CANCELED, "kill": 1, "state": RunState.KILLED.value, "now": now}
                 for (run_id,) in transaction.execute(SQL.queued_ids, (sweep_id,)).fetchall():
-                    transaction.execute(SQL.kill_queued, {"run": run_id, "reason": CANCELED, "now": now})
+                    transaction.execute(SQL.stop_queued, {**killed, "run": run_id}).fetchone()
                 for (run_id,) in transaction.execute(SQL.running_ids, (sweep_id,)).fetchall():
-                    transaction.execute(SQL.request_stop, {"run": run_id, "reason": CANCELED, "kill": 1})
+                    transaction.execute(SQL.request_stop, {**killed, "run": run_id}).fetchone()
             return self._sweep_in(transaction, sweep_id)
 
     def amend_sweep(
@@ -73,6 +74,7 @@ class Sweeps(Part):
         version: int,
         config: Mapping[str, Any],
         run_cap: int | None,
+        max_attempts: int | None,
         expected_runs: int | None,
         text: str | None,
     ) -> Sweep:
@@ -81,11 +83,12 @@ class Sweeps(Part):
             "id": sweep_id,
             "config": dumps(config),
             "run_cap": run_cap,
+            "max_attempts": max_attempts,
             "expected_runs": None if expected_runs is None else str(expected_runs),
             "text": plain(text),
             "now": self._wall(),
         }
-        with self._database.write() as transaction:
+        with self._database.connection() as transaction:
             sweep = self._sweep_in(transaction, sweep_id)
             if sweep.version != version:
                 raise StateError(
@@ -98,7 +101,7 @@ class Sweeps(Part):
 
     def finish_sweep(self, sweep_id: str) -> Sweep:
         """Look and move in one transaction, so that no claim comes between."""
-        with self._database.write() as transaction:
+        with self._database.connection() as transaction:
             sweep = self._sweep_in(transaction, sweep_id)
             room = self._gate(transaction, sweep_id).room
             if sweep.state is not SweepState.RUNNING or (room and not sweep.exhausted):
@@ -113,7 +116,7 @@ class Sweeps(Part):
     def add_agent(self, sweep_id: str, *, host: str, pid: int) -> Agent:
         """Insert the agent."""
         now = self._wall()
-        with self._database.write() as transaction:
+        with self._database.connection() as transaction:
             self._sweep_in(transaction, sweep_id)
             columns = {"sweep": sweep_id, "host": plain(host), "pid": pid, "now": now}
 

@@ -4,6 +4,10 @@ Two lock files and the kernel's `flock`, so that a lock dies with its process. W
 may write. A lock alone is not fair: a process that unlocks it has it again before the one that waited is
 awake. So a process may do so only while its turn lasts; then it queues up at `<store>.queue`, where only the
 first waits for the lock.
+
+The wait has no end of its own: it is the kernel's, which is what makes it fair and quick. A holder that is
+stopped (SIGSTOP, Ctrl-Z, a debugger) in the milliseconds of a transaction therefore holds everybody up until
+it goes on or dies.
 """
 
 from __future__ import annotations

@@ -13,10 +13,11 @@ from besom.testing.stores.ground import Ground, Time
 from besom.testing.stores.queue import QueueContract
 from besom.testing.stores.reading import ReadingContract
 from besom.testing.stores.runs import RunContract
+from besom.testing.stores.solo import SoloContract
 from besom.testing.stores.sweeps import SweepContract
 
 __all__ = ["Ground", "StoreContract", "Time"]
 
 
-class StoreContract(SweepContract, QueueContract, RunContract, ReadingContract):
+class StoreContract(SweepContract, QueueContract, RunContract, SoloContract, ReadingContract):
     """Every promise of the protocol; subclass it and provide `open`."""

@@ -1,4 +1,4 @@
-"""A run by its lease: reports, endings, stops, retries; and runs outside every sweep."""
+"""A run by its lease: reports, endings, stops, retries."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from besom.errors import NotFoundError, StateError, UsageError
 from besom.records import Lease, Metric, Outcome, RunState, SweepState
-from besom.store.base import Store
+from besom.store.base import MAX_CRASHES, Store
 from besom.testing.stores.ground import (
     MINUTE,
     Ground,
@@ -177,10 +177,9 @@ class RunContract(Ground):
         sweep = sweep_with(store, 1)
         old = claim(store, sweep, seconds=1)
         time.pass_(2)
-        store.reap(sweep.id)
-        outcome = Outcome(RunState.FINISHED, exit_code=0, summary={"loss": 0.1}, value=0.1)
-        assert store.finish(old.lease, outcome).state is RunState.PENDING
         new = claim(store, sweep)
+        outcome = Outcome(RunState.FINISHED, exit_code=0, summary={"loss": 0.1}, value=0.1)
+        assert store.finish(old.lease, outcome) == new
         assert store.finish(old.lease, Outcome(RunState.FAILED)) == new
         first, second = store.attempts(old.id)
         assert (first.attempt, first.superseded, first.state, first.value) == (
@@ -193,6 +192,35 @@ class RunContract(Ground):
         assert (second.attempt, second.superseded, second.state) == (2, False, RunState.RUNNING)
         assert finish(store, new, 0.5).value == 0.5
         assert store.best_run(sweep.id) == store.get_run(old.id)
+
+    @pytest.mark.parametrize("state", [RunState.FINISHED, RunState.FAILED, RunState.PREEMPTED])
+    def test_an_outcome_counts_while_a_reaped_run_waits_still(
+        self, store: Store, time: Time, state: RunState
+    ) -> None:
+        sweep = sweep_with(store, 1)
+        run = claim(store, sweep, seconds=1)
+        time.pass_(2)
+        store.reap(sweep.id)
+        assert store.heartbeat([run.lease], lease_seconds=MINUTE)[run.lease].action == "lost"
+        ended = finish(store, run, 0.5, state=state)
+        assert (ended.state, ended.value, ended.crashes, ended.error) == (state, 0.5, 1, None)
+        assert finish(store, run, 9.0) == ended
+        assert [(one.state, one.superseded) for one in store.attempts(run.id)] == [(state, False)]
+        assert store.heartbeat([run.lease], lease_seconds=MINUTE)[run.lease].action == "continue"
+        assert claims_nothing(store, sweep) == (state is not RunState.PREEMPTED)
+
+    def test_a_late_outcome_does_not_undo_a_retry(self, store: Store, time: Time) -> None:
+        sweep = sweep_with(store, 1)
+        run = claim(store, sweep, seconds=1)
+        for _ in range(MAX_CRASHES - 1):
+            time.pass_(2)
+            run = claim(store, sweep, seconds=1)
+        time.pass_(2)
+        store.reap(sweep.id)
+        assert finish(store, run).state is RunState.CRASHED
+        waiting = store.retry(run.id)
+        assert finish(store, run) == waiting
+        assert claim(store, sweep).attempt == run.attempt + 1
 
     def test_a_failed_run_is_tried_again_up_to_max_attempts(self, store: Store) -> None:
         sweep = sweep_with(store, 1, max_attempts=3)
@@ -323,45 +351,3 @@ class RunContract(Ground):
         store.retry(run.id)
         assert store.get_sweep(sweep.id).state is SweepState.FINISHED
         assert claims_nothing(store, sweep)
-
-    def test_a_run_can_live_outside_every_sweep(self, store: Store) -> None:
-        run = store.create_run(run_id=None, project="p", name=None, lease_seconds=MINUTE)
-        named = store.create_run(run_id="my-run_1", project=None, name="mine", lease_seconds=MINUTE)
-        assert (run.sweep_id, run.source, run.state, run.attempt) == (None, "solo", RunState.RUNNING, 1)
-        assert (run.name, named.name, named.id) == ("run-1", "mine", "my-run_1")
-        store.report(run.lease, [row(1)], summary={"loss": 1}, lease_seconds=MINUTE)
-        assert finish(store, run, state=RunState.FAILED).state is RunState.FAILED
-        assert [one.id for one in store.list_runs(None)] == [run.id, named.id]
-        with pytest.raises(StateError):
-            store.retry(run.id)
-
-    def test_a_solo_run_is_taken_up_again_by_its_id(self, store: Store, time: Time) -> None:
-        run = store.create_run(run_id="again", project=None, name=None, lease_seconds=10)
-        with pytest.raises(StateError, match="running"):
-            store.create_run(run_id="again", project=None, name=None, lease_seconds=10)
-        finish(store, run, state=RunState.PREEMPTED)
-        second = store.create_run(run_id="again", project=None, name=None, lease_seconds=10)
-        assert (second.attempt, second.name, second.number) == (2, run.name, run.number)
-        time.pass_(11)
-        third = store.create_run(run_id="again", project=None, name=None, lease_seconds=10)
-        assert (third.attempt, third.crashes) == (3, 1)
-        states = [attempt.state for attempt in store.attempts("again")]
-        assert states == [RunState.PREEMPTED, RunState.CRASHED, RunState.RUNNING]
-
-    def test_a_solo_run_that_lost_its_lease_is_crashed(self, store: Store, time: Time) -> None:
-        run = store.create_run(run_id=None, project=None, name=None, lease_seconds=10)
-        time.pass_(11)
-        store.create_run(run_id=None, project=None, name=None, lease_seconds=10)
-        assert store.get_run(run.id).state is RunState.CRASHED
-
-    def test_a_run_of_a_sweep_cannot_be_taken_for_a_solo_run(self, store: Store) -> None:
-        run = finish(store, claim(store, sweep_with(store)))
-        with pytest.raises(StateError, match="sweep"):
-            store.create_run(run_id=run.id, project=None, name=None, lease_seconds=10)
-
-    @pytest.mark.parametrize(
-        "name", ["../x", "a/b", "", ".", "..", "a\0b", "x" * 129, "a b", "-x", "ü", "a\n"]
-    )
-    def test_a_run_id_that_could_not_name_a_folder_is_refused(self, store: Store, name: str) -> None:
-        with pytest.raises(UsageError):
-            store.create_run(run_id=name, project=None, name=None, lease_seconds=10)

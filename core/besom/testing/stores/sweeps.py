@@ -128,12 +128,11 @@ class SweepContract(Ground):
         sweep = sweep_with(store, 3)
         done = finish(store, claim(store, sweep))
         amended = store.amend_sweep(
-            sweep.id, version=1, config={"new": 1}, run_cap=9, expected_runs=5, text="new: 1"
+            sweep.id, version=1, config={"new": 1}, run_cap=9, max_attempts=4, expected_runs=5, text="new: 1"
         )
         assert (amended.version, amended.cursor, amended.exhausted) == (2, 0, False)
-        assert (amended.config, amended.run_cap, amended.expected_runs, amended.text) == (
-            {"new": 1}, 9, 5, "new: 1",
-        )  # fmt: skip
+        changed = (amended.config, amended.run_cap, amended.max_attempts, amended.expected_runs, amended.text)
+        assert changed == ({"new": 1}, 9, 4, 5, "new: 1")
         assert store.progress(sweep.id).buffered == 0
         assert store.offer(sweep.id, batch(range(5), exhausted=True), version=2, cursor=0) == 4
         keys = {claim(store, sweep).key for _ in range(4)}
@@ -142,10 +141,24 @@ class SweepContract(Ground):
 
     def test_amend_needs_the_present_version(self, store: Store) -> None:
         sweep = sweep_with(store)
-        store.amend_sweep(sweep.id, version=1, config={"a": 1}, run_cap=None, expected_runs=None, text=None)
+        store.amend_sweep(
+            sweep.id,
+            version=1,
+            config={"a": 1},
+            run_cap=None,
+            max_attempts=None,
+            expected_runs=None,
+            text=None,
+        )
         with pytest.raises(StateError, match="version 2"):
             store.amend_sweep(
-                sweep.id, version=1, config={"b": 1}, run_cap=None, expected_runs=None, text=None
+                sweep.id,
+                version=1,
+                config={"b": 1},
+                run_cap=None,
+                max_attempts=None,
+                expected_runs=None,
+                text=None,
             )
         assert store.get_sweep(sweep.id).config == {"a": 1}
 
@@ -158,7 +171,13 @@ class SweepContract(Ground):
         ):
             version = set_state(store, sweep, before).version
             amended = store.amend_sweep(
-                sweep.id, version=version, config={}, run_cap=None, expected_runs=None, text=None
+                sweep.id,
+                version=version,
+                config={},
+                run_cap=None,
+                max_attempts=None,
+                expected_runs=None,
+                text=None,
             )
             assert amended.state is after
 

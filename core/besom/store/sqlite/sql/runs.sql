@@ -102,6 +102,14 @@ UPDATE attempt SET superseded = 1, ended = :now, state = :state, exit_code = :ex
     value = iif(:summary IS NULL, coalesce(:value, value), :value)
 WHERE run = :run AND attempt = :attempt AND lost AND NOT superseded;
 
+-- name: find_lost
+-- A lease that was given up for lost is held again, or ends its run after all.
+DELETE FROM attempt WHERE run = ? AND attempt = ? AND lost;
+
+-- name: revive
+UPDATE run SET state = 'running', lease = :lease, error = NULL, ended = NULL, changed = (SELECT changed + 1 FROM tally WHERE sweep = '')
+WHERE id = :run;
+
 -- name: attempts
 SELECT * FROM attempt WHERE run = ? ORDER BY attempt;
 

@@ -19,16 +19,12 @@ SELECT state, run_cap, started, max_attempts, reap_at, metric FROM sweep JOIN ta
 UPDATE sweep SET state = :state, updated = :now WHERE id = :id;
 
 -- name: amend_sweep
-UPDATE sweep SET version = version + 1, config = :config, text = :text, run_cap = :run_cap, expected_runs = :expected_runs,
-    cursor = 0, exhausted = 0, state = CASE state WHEN 'finished' THEN 'running' ELSE state END, updated = :now
+UPDATE sweep SET version = version + 1, config = :config, text = :text, run_cap = :run_cap, max_attempts = :max_attempts,
+    expected_runs = :expected_runs,    cursor = 0, exhausted = 0, state = CASE state WHEN 'finished' THEN 'running' ELSE state END, updated = :now
 WHERE id = :id;
 
 -- name: empty_buffer
 DELETE FROM suggestion WHERE sweep = ?;
-
--- name: kill_queued
-UPDATE run SET state = 'killed', stop_reason = :reason, kill = 1, ended = :now, changed = (SELECT changed + 1 FROM tally WHERE sweep = '')
-WHERE id = :run;
 
 -- name: queued_ids
 SELECT id FROM run WHERE sweep = ? AND state IN ('pending', 'preempted') ORDER BY number;
