@@ -18,7 +18,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
@@ -160,6 +160,7 @@ class Account:
         self.summarizer.metric = self.metric
         if body.get("summary") is not None and not self.summarizer.summary:
             self.summarizer.summary = dict(body["summary"])
+            self.summarizer.counts = dict(body.get("counts") or {})
         if self.step is None:
             self.step = body.get("step")
 
@@ -171,6 +172,7 @@ class Account:
     def replayed(self) -> Replayed:
         """Give what a replay tells."""
         summary, value = dict(self.summarizer.summary), self.value
+        counts = dict(self.summarizer.counts)
         finished = (
             Outcome(
                 RunState(self.finish["state"]), self.finish["exit_code"], self.finish["error"], summary, value
@@ -178,7 +180,9 @@ class Account:
             if self.finish
             else None
         )
-        return Replayed(finished, self.preempting, summary, value, self.config, self.step, self.stopping)
+        return Replayed(
+            finished, self.preempting, summary, value, self.config, self.step, counts, self.stopping
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +195,7 @@ class Replayed:
     value: float | None
     config: Mapping[str, Any] | None  # None: the program never called init
     step: int | None  # the last one logged
+    counts: Mapping[str, int] = field(default_factory=dict[str, int])  # of the values in each mean
     stopping: Literal["stop", "kill"] | None = None  # the program was told to end, so ending is no failure
 
     def as_entry(self) -> dict[str, Any]:
@@ -270,9 +275,9 @@ class Delivery:
         self.account = Account()
         self._store = store
         self._reports = reports
-        self._file = path.open("rb")
         last = store.last_row(reports.lease)
         self._stored = last.seq if last else 0
+        self._file = path.open("rb")
         self._config_stored: dict[str, Any] | None = None
         self._pending: list[HistoryRow] = []
         self._changed = False
@@ -282,7 +287,7 @@ class Delivery:
         self._file.close()
 
     def deliver(self) -> Directive | None:
-        """Read one batch and hand it on; None when there is nothing new.
+        """Read the next batch that holds any news and hand it on; None when there is none.
 
         After an error nothing is lost and a later call tries the same again.
         """
@@ -302,12 +307,15 @@ class Delivery:
 
     def _read(self) -> None:
         self._pending = []
-        for entry in read_entries(self._file, BATCH_BYTES):
-            self._changed = self._changed or entry.kind != "delivered"
-            self.account.add(entry)
-            if entry.kind == "history" and entry.seq > self._stored:
-                body = entry.body
-                self._pending.append(HistoryRow(entry.seq, body["step"], entry.time, body["data"]))
+        before = -1
+        while not self._changed and self._file.tell() != before:
+            before = self._file.tell()
+            for entry in read_entries(self._file, BATCH_BYTES):
+                self._changed = self._changed or entry.kind != "delivered"
+                self.account.add(entry)
+                if entry.kind == "history" and entry.seq > self._stored:
+                    body = entry.body
+                    self._pending.append(HistoryRow(entry.seq, body["step"], entry.time, body["data"]))
 
 
 def replay(store: Deliverable, to: Reports | Lease, path: Path) -> Replayed:

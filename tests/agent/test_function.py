@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 
 import besom
 from besom.agent import run_function_agent
+from besom.agent.prepare import prepare_folder
 from besom.errors import NotFoundError, RunFailedError, RunStopped, StoreError
 from besom.journal import Journal
-from besom.records import RunState, SweepState
+from besom.records import Run, RunState, SweepState
+from besom.scheduler import Scheduler
 from besom.testing.agents import Lab
 
 SWEEP = "{method: grid, parameters: {x: {values: [1, 2, 3, 4, 5, 6]}}, metric: {name: loss}}"
@@ -153,19 +154,21 @@ def test_a_function_that_changes_the_working_directory_keeps_its_runs_together(
     assert list(lab.folder.glob("out*/.besom")) == []
 
 
-def test_a_function_whose_run_cannot_be_stored_fails_alone(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_module("besom.run.live"), "FINISH_PATIENCE", 0.2)
+@pytest.mark.parametrize(("step", "state"), [(1, RunState.FINISHED), (2**63, RunState.FAILED)])
+def test_a_run_that_leaving_its_function_could_not_end_ends_as_its_journal_says(
+    lab: Lab, step: int, state: RunState
+) -> None:
     sweep = lab.sweep(SWEEP)
-
-    def train() -> None:
-        run = besom.init()
-        if run.config["x"] == 2:
-            journal = Journal(Path(run.dir) / "journal.1.jsonl")
-            journal.append("history", 1.0, {"step": 2**63, "data": {"loss": 1.0}})
-            journal.close()
-
-    run_function_agent(lab.store, sweep.id, train, count=3)
-    assert lab.states(sweep) == [RunState.FINISHED, RunState.FAILED, RunState.FINISHED]
+    run = Scheduler(lab.store, sweep.id, agent_id="a").claim()
+    assert isinstance(run, Run)
+    folder = prepare_folder(lab.store, run, sweep, lab.folder / ".besom")
+    journal = Journal(folder.journal(1))
+    journal.append("history", 1.0, {"step": step, "data": {"loss": 1.0}})
+    journal.append("finish", 1.0, {"state": "finished", "exit_code": 0, "error": None})
+    journal.close()
+    ending = import_module("besom.agent.function")._ending
+    assert ending(lab.store, run, folder) is state
+    assert lab.store.get_run(run.id).state is state
 
 
 def test_a_run_that_its_function_removes_is_not_counted(lab: Lab) -> None:

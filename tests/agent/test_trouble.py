@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,8 @@ def test_a_run_whose_journal_no_store_can_take_fails_alone(lab: Lab) -> None:
 def test_what_an_earlier_attempt_left_does_not_keep_the_next_from_running(lab: Lab) -> None:
     sweep = lab.shell_sweep("true", "[1, 2]")
     run, folder = claimed(lab, sweep)
-    Journal(folder.journal(1)).append("history", 1.0, UNSTORABLE)
+    with closing(Journal(folder.journal(1))) as journal:
+        journal.append("history", 1.0, UNSTORABLE)
     lab.store.finish(run.lease, Outcome(RunState.PREEMPTED))
     assert lab.agent(sweep).exit_code == 0
     assert lab.states(sweep) == [RunState.FINISHED] * 2
@@ -147,7 +149,8 @@ def test_an_agent_that_breaks_gives_its_runs_back(lab: Lab) -> None:
 def test_a_run_that_was_claimed_but_not_started_is_given_back_by_a_leaving_agent(lab: Lab) -> None:
     sweep = lab.shell_sweep("true")
     run, folder = claimed(lab, sweep)
-    Journal(folder.journal(1)).append("start", 1.0, {})
+    with closing(Journal(folder.journal(1))) as journal:
+        journal.append("start", 1.0, {})
     lab.store.finish(run.lease, Outcome(RunState.PREEMPTED))
     away = lab.folder / "away"
     away.touch()
@@ -222,6 +225,7 @@ def test_an_ending_that_a_lost_attempt_had_told_its_journal_is_kept(lab: Lab) ->
     journal.append("config", 1.0, {"x": 1})
     journal.append("history", 1.0, {"step": 0, "data": {"loss": 0.125}})
     journal.append("finish", 2.0, {"state": "finished", "exit_code": 0, "error": None})
+    journal.close()
     lab.wait(lambda: lab.store.reap(sweep.id) or lab.store.get_run(run.id).crashes)
     lab.agent(sweep)
     first, second = lab.store.attempts(run.id)
@@ -232,7 +236,8 @@ def test_an_ending_that_a_lost_attempt_had_told_its_journal_is_kept(lab: Lab) ->
 def test_a_run_that_can_be_retried_is_after_its_unstorable_attempt(lab: Lab) -> None:
     sweep = lab.shell_sweep("true")
     run, folder = claimed(lab, sweep)
-    Journal(folder.journal(1)).append("history", 1.0, UNSTORABLE)
+    with closing(Journal(folder.journal(1))) as journal:
+        journal.append("history", 1.0, UNSTORABLE)
     lab.store.finish(run.lease, Outcome(RunState.FAILED, 1))
     retry_runs(lab.store, sweep.id)
     lab.agent(sweep)

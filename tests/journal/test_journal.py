@@ -284,3 +284,16 @@ def test_a_replay_tells_that_the_program_was_told_to_end(store: Store, run: Run,
     assert told.stopping == "kill"
     write(path, ("delivered", told.as_entry()))
     assert replay(store, run.lease, path) == told
+
+
+def test_a_replay_reads_on_behind_a_batch_without_news(store: Store, run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    table = ["x" * 1000] * 300  # more than a batch
+    write(path, row(0, table=table))
+    told = replay(store, run.lease, path)
+    # A second process of the same attempt: `python prepare.py && python train.py`.
+    ending = ("finish", {"state": "finished", "exit_code": 0, "error": None})
+    write(path, ("delivered", told.as_entry()), row(1, loss=0.5), ending)
+    told = replay(store, run.lease, path)
+    assert told.finished is not None
+    assert [row.step for row in store.history(run.id)] == [0, 1]

@@ -352,3 +352,56 @@ def test_attaching_opens_no_store(sweeps: Any, python: Any) -> None:
 def test_repr_names_the_run(store: Store) -> None:
     run: LiveRun = init(id="abc", name="first")
     assert repr(run) == "<besom run abc 'first'>"
+
+
+@pytest.mark.parametrize(
+    ("state", "summary"),
+    [
+        (RunState.PREEMPTED, {"loss": {"mean": 4.0}, "note": 1}),
+        (RunState.FAILED, {"loss": {"mean": 10.0}}),
+    ],
+)
+def test_an_attempt_goes_on_with_the_summary_of_an_interrupted_one_only(
+    state: RunState, summary: Any, sweeps: Any, store: Store
+) -> None:
+    sweep = sweeps.create(max_attempts=2)
+    record, folder = sweeps.claim(sweep)
+    sweeps.enter(record, folder)
+    run = init()
+    run.define_metric("loss", summary="mean")
+    run.summary["note"] = 1
+    for loss in (1.0, 2.0, 3.0):
+        run.log({"loss": loss})
+    run._end(state, 1, None)  # as the agent would
+    record, folder = sweeps.claim(sweep)
+    assert record.attempt == 2
+    sweeps.enter(record, folder)
+    run = init()
+    assert run.step == 3
+    run.define_metric("loss", summary="mean")
+    run.log({"loss": 10.0})
+    assert run.summary.as_dict() == summary
+    run.finish()
+    assert store.get_run(record.id).summary == summary
+
+
+def test_a_failed_attempts_metric_is_not_taken_over_by_way_of_one_that_never_reported(
+    sweeps: Any, store: Store
+) -> None:
+    sweep = sweeps.create(max_attempts=3)
+    record, folder = sweeps.claim(sweep)
+    sweeps.enter(record, folder)
+    init().log({"loss": 0.01})
+    finish = active_run()
+    assert finish is not None
+    finish.finish(1)
+    record, _ = sweeps.claim(sweep)
+    store.finish(record.lease, Outcome(RunState.PREEMPTED))
+    record, folder = sweeps.claim(sweep)
+    assert record.attempt == 3
+    sweeps.enter(record, folder)
+    run = init()
+    run.log({"acc": 1.0})
+    run.finish()
+    stored = store.get_run(record.id)
+    assert (stored.summary, stored.value) == ({"acc": 1.0}, None)

@@ -15,7 +15,7 @@ import pytest
 
 from besom.errors import NotFoundError, StoreError
 from besom.journal import Journal
-from besom.records import Run, RunState
+from besom.records import Lease, Outcome, Run, RunState
 from besom.run import init
 from besom.run.flusher import Flusher
 from besom.store import Store, open_store
@@ -181,3 +181,101 @@ def test_warnings_are_for_the_log_and_never_printed(store: Store, capfd: pytest.
     run.log({"a": 1}, step=1)
     run.finish()
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_a_lost_attempt_logged_is_kept_also_where_it_heard_of_it(
+    store: Store, sweeps: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BESOM_LEASE_SECONDS", "60")
+    sweep = sweeps.create()
+    record, folder = sweeps.claim(sweep)
+    sweeps.enter(record, folder)
+    run = init()
+    run.log({"loss": 1})
+    wait_until(lambda: store.history(record.id))
+    store.finish(record.lease, Outcome(RunState.PREEMPTED))
+    again, _ = sweeps.claim(sweep)
+    assert again.attempt == 2
+    wait_until(lambda: run.should_stop)
+    for loss in (2, 3):
+        run.log({"loss": loss})
+    run.finish()
+    assert [row.data["loss"] for row in store.history(record.id, attempt=1)] == [1, 2, 3]
+
+
+def test_a_run_that_was_removed_ends_without_waiting(store: Store) -> None:
+    run = init()
+    run.log({"loss": 1})
+    wait_until(lambda: store.history(run.id))
+    store.finish(Lease(run.id, 1), Outcome(RunState.FINISHED))
+    store.delete_run(run.id, release=True)
+    run.log({"loss": 2})
+    began = time.monotonic()
+    run.finish()
+    assert time.monotonic() - began < 10
+
+
+def test_a_journal_that_cannot_be_read_for_a_while_is_delivered_later(
+    store: Store, run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "away" / "j"
+    flusher = Flusher(open_store, run.lease, None, path, lease_seconds=60)
+    flusher.start()
+    wait_until(lambda: "does not answer" in caplog.text)  # FileNotFoundError, as ESTALE or EIO would be
+    path.parent.mkdir()
+    append(path, 0)
+    told = flusher.settle(None, patience=20)
+    assert told is not None
+    assert told.step == 0
+    assert len(store.history(run.id)) == 1
+
+
+@pytest.mark.parametrize("owned_by_function_agent", [False, True])
+def test_a_forked_child_logs_whatever_its_parents_threads_hold(
+    owned_by_function_agent: bool, store: Store, sweeps: Any
+) -> None:
+    program = """
+    import os, signal, sys, warnings
+    warnings.simplefilter("ignore")
+    import besom
+    from besom.folders import run_folder
+    from besom.run import assigned, init
+    from besom.store import open_store
+
+    def fork_and_log(run):
+        event = run._flusher._wake
+        event._cond.acquire()  # what the flusher's thread holds for a moment at each wake-up
+        event._flag = False
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            (init() if run.sweep_id else run).log({"child": 2})
+            os._exit(0)
+        event._cond.release()
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        init().finish()
+        return code
+
+    if len(sys.argv) > 1:
+        store = open_store()
+        run = store.get_run(sys.argv[1])
+        with assigned(run, store.get_sweep(run.sweep_id), store, run_folder(run.id)) as live:
+            code = fork_and_log(live)
+    else:
+        code = fork_and_log(init(id="parent"))
+    sys.exit(0 if code == 0 else 9)
+    """
+    arguments = []
+    if owned_by_function_agent:
+        record, _ = sweeps.claim(sweeps.create())
+        arguments = [record.id]
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), *arguments],
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert store.get_run(arguments[0] if arguments else "parent").summary == {"child": 2}

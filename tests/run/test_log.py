@@ -226,3 +226,51 @@ def test_log_code_copies_sources_and_nothing_else(store: Store, home: Path) -> N
         "lib/net.py",
         "train.py",
     ]
+
+
+def test_a_step_that_no_store_can_hold_is_refused_at_once(store: Store) -> None:
+    run = init()
+    with pytest.raises(UsageError, match=r"2\*\*63"):
+        run.log({"loss": 1}, step=2**63)
+    run.log({"loss": 2}, step=2**63 - 1, commit=True)
+    with pytest.raises(UsageError, match=r"2\*\*63"):
+        run.log({"loss": 3})
+    assert rows(store, run) == [(2**63 - 1, {"loss": 2})]
+
+
+def test_keys_are_strings_in_the_program_as_in_the_store(store: Store) -> None:
+    run = init()
+    run.define_metric("acc", summary="max")
+    run.log({0: 1.0, True: 2.0, None: 3.0})  # type: ignore[dict-item]
+    live = run.summary.as_dict()
+    assert set(live) == {"0", "True", "None"}
+    run.finish()
+    assert store.get_run(run.id).summary == live
+
+
+@pytest.mark.parametrize("held", [math.nan, "low", None, [1]])
+def test_a_summary_that_holds_no_number_gives_way_to_the_next_one(store: Store, held: Any) -> None:
+    run = init()
+    run.define_metric("loss", summary="min,max,mean")
+    run.summary["loss"] = {"min": held, "max": held, "mean": held}
+    run.log({"loss": 0.5})
+    run.log({"loss": 1.5})
+    run.finish()
+    assert store.get_run(run.id).summary == {"loss": {"min": 0.5, "max": 1.5, "mean": 1.0}}
+
+
+def test_a_mean_of_huge_numbers_stays_finite(store: Store) -> None:
+    run = init()
+    run.define_metric("loss", summary="mean")
+    for loss in (1.7e308, -1.7e308):
+        run.log({"loss": loss})
+    run.finish()
+    assert store.get_run(run.id).summary == {"loss": {"mean": 0.0}}
+
+
+def test_a_step_metric_is_accepted_and_changes_nothing(store: Store) -> None:
+    run = init()
+    run.define_metric("loss", "epoch")
+    run.log({"loss": 1, "epoch": 2})
+    run.finish()
+    assert store.get_run(run.id).summary == {"loss": 1, "epoch": 2}

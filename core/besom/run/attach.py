@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from besom.config import Config, mapping_of, read_defaults
 from besom.errors import NotFoundError, UsageError
 from besom.folders import RunFile, RunFolder, read_run_file, run_folder, write_run_folder
-from besom.journal import Journal, read_account, replay
-from besom.records import Lease, Outcome, Run, RunState, Sweep
+from besom.journal import Journal, read_account, read_delivered, replay
+from besom.records import Attempt, Lease, Outcome, Run, RunState, Sweep
 from besom.run import ending
 from besom.run.flusher import Flusher
 from besom.run.live import LiveRun, activate, active_run
@@ -132,6 +132,8 @@ def _whole(text: str | None) -> int:
 def _current_run(*, finish_it: bool) -> LiveRun | None:
     current = active_run()
     if current is None and _assignment is not None and not _assignment.ended:
+        if _assignment.inherited:
+            _assignment.after_fork_in_child()  # it was forked before `init` told the hooks of it
         activate(_assignment)
         return _assignment
     if current is None:
@@ -251,10 +253,10 @@ def _attached(
         "summary": None,
     }
     if about.attempt > 1 and account.step is None:
-        step, summarizer.summary = _past(
-            open_store, about, close=not keep_store and about.sweep_id is not None
+        step, summarizer.summary, summarizer.counts = _past(
+            open_store, about, folder, close=not keep_store and about.sweep_id is not None
         )
-        start |= {"step": step - 1, "summary": summarizer.summary}
+        start |= {"step": step - 1, "summary": summarizer.summary, "counts": summarizer.counts}
     journal = Journal(path)
     flusher = None
     if journal.lock():
@@ -297,16 +299,41 @@ def _metric_entry(about: RunFile) -> dict[str, str] | None:
     return {"name": about.metric.name, "goal": about.metric.goal} if about.metric else None
 
 
-def _past(open_store: Callable[[], Store], about: RunFile, *, close: bool) -> tuple[int, dict[str, Any]]:
-    """Give the step after the last one of earlier attempts, and the summary they left."""
+def _past(
+    open_store: Callable[[], Store], about: RunFile, folder: RunFolder, *, close: bool
+) -> tuple[int, dict[str, Any], dict[str, int]]:
+    """Give the step after the last one of earlier attempts, and the summary and counts to go on from."""
     store = open_store()
     try:
+        earlier = [found for found in store.attempts(about.run_id) if found.attempt < about.attempt]
         rows = (store.last_row(Lease(about.run_id, attempt)) for attempt in range(about.attempt - 1, 0, -1))
         last = next((row for row in rows if row is not None), None)
-        return (last.step + 1 if last else 0), dict(store.get_run(about.run_id).summary)
+        return (last.step + 1 if last else 0), *_inherited(store, about, folder, earlier)
     finally:
         if close:
             store.close()
+
+
+def _inherited(
+    store: Store, about: RunFile, folder: RunFolder, earlier: list[Attempt]
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """Give the summary, and the counts of its means, of the attempt that this one goes on with.
+
+    One that was interrupted is gone on with; a retry of a failed one starts with nothing. Outside a sweep
+    naming the run means to go on with it, however it ended.
+    """
+    for found in reversed(earlier):
+        interrupted = found.superseded or found.state in (RunState.PREEMPTED, RunState.CRASHED)
+        if about.sweep_id is not None and not interrupted:
+            break
+        path = folder.journal(found.attempt)
+        if path.exists():
+            told = read_delivered(path) or read_account(path).replayed()
+            return dict(told.summary), dict(told.counts)
+        # It ran on another machine, or it never got to report and stands in the store with what was before.
+        if store.last_row(Lease(found.run_id, found.attempt)) is not None:
+            return dict(found.summary), {}
+    return {}, {}
 
 
 def _lease_seconds() -> float:

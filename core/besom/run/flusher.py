@@ -84,7 +84,11 @@ class Flusher:
         while not self._thread.is_alive():
             try:
                 return self._settle(finish)
-            except BesomError as error:  # noqa: PERF203 - it sleeps afterwards
+            except NotFoundError as error:  # noqa: PERF203 - a pass takes half a second
+                logger.warning("run %s is gone: %s", self._lease.run_id, error)
+                self._let_go()
+                return None
+            except (BesomError, OSError) as error:
                 self._complain(error)
                 if time.monotonic() > deadline:
                     break
@@ -94,17 +98,23 @@ class Flusher:
 
     def _settle(self, finish: dict[str, Any] | None) -> Replayed:
         store, delivery = self._connect()
-        while self.directive.action != "lost" and (directive := delivery.deliver()) is not None:
+        while (
+            directive := delivery.deliver()
+        ) is not None:  # also when lost: the store keeps what was logged
             self._heed(directive)
         account = delivery.account
         account.finish = account.finish or finish  # it is not in the journal when the disk was full
         told = account.replayed()
         if finish and told.finished is not None:
             store.finish(self._lease, told.finished)
-        delivery.close()
-        if not self._keep_store:
-            store.close()
+        self._let_go()
         return told
+
+    def _let_go(self) -> None:
+        if self._delivery is not None:
+            self._delivery.close()
+        if self._store is not None and not self._keep_store:
+            self._store.close()
 
     def _work(self) -> None:
         pause = 0.0
@@ -118,7 +128,7 @@ class Flusher:
                 self._troubled = False
             except NotFoundError as error:
                 self._heed(Directive("lost", str(error)))
-            except BesomError as error:
+            except (BesomError, OSError) as error:
                 self._complain(error)
                 pause = min(LONGEST_BACKOFF, max(LONGEST_PAUSE, 2 * pause))
             if self.directive.action == "lost":
@@ -158,7 +168,7 @@ class Flusher:
         if directive.action != "continue" or self.directive.action == "continue":
             self.directive = directive
 
-    def _complain(self, error: BesomError) -> None:
+    def _complain(self, error: Exception) -> None:
         if not self._troubled:
             self._troubled = True
             logger.warning(

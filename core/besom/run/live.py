@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from besom.config import Config
-from besom.errors import RunStopped, StateError, StoreFullError
+from besom.errors import RunStopped, StateError, StoreFullError, UsageError
 from besom.folders import RunFile, RunFolder
 from besom.journal import Journal
 from besom.jsonable import jsonable
@@ -22,7 +22,7 @@ from besom.run.checkpoint import latest_checkpoint, note_checkpoint
 from besom.run.code import copy_code
 from besom.run.flusher import Flusher
 from besom.run.outcome import agent_lives, code_and_error
-from besom.run.row import as_row, as_step
+from besom.run.row import LAST_STEP, as_row, as_step
 from besom.run.summary import Summary
 from besom.summarize import Summarizer
 
@@ -162,8 +162,8 @@ class LiveRun:
             self._check_open("log")
             row = as_row(data)
             at = self._step if step is None else as_step(step)
-            if at < self._floor:
-                self._warn_of_step(at)
+            if not self._floor <= at <= LAST_STEP:
+                self._refuse_step(at)
                 return
             row = self._record("history", {"step": at, "data": row})["data"]
             self._summarizer.log(row)
@@ -183,13 +183,12 @@ class LiveRun:
 
         Several may be joined by commas. The summary is then {"min": ...} under the metric's name; a sweep
         finds it as `loss.min` and as `loss`. "best" is best by `goal`, "minimize" or "maximize", else by the
-        sweep's goal.
+        sweep's goal. `step_metric`, W&B's x axis of charts, is accepted and ignored.
         """
         with self._lock:
             self._check_open("define_metric")
             self._summarizer.define(name, summary, goal)
-            rule = {"name": name, "summary": summary, "goal": goal, "step_metric": step_metric}
-            self._record("define", rule)
+            self._record("define", {"name": name, "summary": summary, "goal": goal})
 
     def mark_preempting(self) -> None:
         """Say that this process is about to be preempted: ending with an error, it is queued again."""
@@ -223,14 +222,13 @@ class LiveRun:
         """Whether the run was asked to end: stopped early, killed, or taken over by a later attempt.
 
         Asking once tells the agent that this program ends by itself, so it is not interrupted at once. The
-        answer is at most seconds old; on ranks above 0 it is always False, so let rank 0 decide for all.
+        answer is at most seconds old; on ranks above 0 and in forked children it is always False.
         """
         return self._stop_reason() is not None
 
     def check_stop(self) -> None:
         """Raise RunStopped if `should_stop`; call it where the program can save its state."""
-        reason = self._stop_reason()
-        if reason is not None:
+        if (reason := self._stop_reason()) is not None:
             raise RunStopped(reason)
 
     def _stop_reason(self) -> str | None:
@@ -244,9 +242,7 @@ class LiveRun:
         if directive.action == "continue":
             return None
         self._record_stopping(directive.action)
-        return directive.reason or {"lost": "another attempt has this run"}.get(
-            directive.action, "asked to stop"
-        )
+        return directive.reason or "asked to stop"
 
     def _record_stopping(self, action: str) -> None:
         """Note that the program was told to end: if it merely exits then, its agent knows why."""
@@ -264,9 +260,8 @@ class LiveRun:
 
         A code other than 0 means that it failed, or was preempted if `mark_preempting` was called.
         """
-        code = exit_code or 0
         ended = self._stopped_state() if self._told else RunState.FINISHED
-        self._end(self._error_state() if code else ended, code, None)
+        self._end(self._error_state() if exit_code else ended, exit_code or 0, None)
 
     def end_with(self, exception: BaseException | None) -> None:
         """End the run by what leaves its program: None and SystemExit(0) finish it, RunStopped stops it.
@@ -317,10 +312,10 @@ class LiveRun:
             self._journal.close()
 
     def _record_last(self, kind: str, body: Mapping[str, Any]) -> None:
-        """Note what the end of a run does not depend on: a full disk shall not keep it from ending."""
+        """Note what the end of a run does not depend on: a bad disk shall not keep it from ending."""
         try:
             self._record(kind, body)
-        except StoreFullError as error:
+        except (StoreFullError, OSError) as error:
             logger.warning("run %s: %s", self.id, error)
 
     @property
@@ -390,14 +385,16 @@ class LiveRun:
                 f"run {self.id} has ended, so {verb} has nowhere to go; call besom.init() for another run"
             )
 
-    def _warn_of_step(self, step: int) -> None:
+    def _refuse_step(self, step: int) -> None:
+        if step > LAST_STEP:
+            raise UsageError(f"log(step={step}): a step is at most 2**63 - 1")
         if not self._warned_of_step:
             self._warned_of_step = True
-            text = "log(step=%d) is ignored: the run is at step %d already (said once)"
-            logger.warning(text, step, self._floor)
+            logger.warning("log(step=%d) is ignored: the run is at step %d (said once)", step, self._floor)
 
     def after_fork_in_child(self) -> None:
         """Make the run safe in a forked child: it may log, but not deliver or end its parent's run."""
         self._lock = threading.RLock()
+        self._flusher = None  # its thread is not here, and what the thread locked stays locked
         if self._journal is not None:
             self._journal.reopen()
