@@ -433,14 +433,14 @@ class Interrupted:
 
 
 def test_an_agent_outlives_an_interruption_of_its_store(lab: Lab) -> None:
-    sweep = lab.shell_sweep("touch away; sleep 0.2; [ $1 = --x=1 ] || rm away", "[1, 2]")
+    sweep = lab.shell_sweep("touch away; sleep 0.2; [ $1 = --x=1 ] || rm -f away", "[1, 2]")
     store: Any = Interrupted(lab.store, lab.folder / "away")
     seen: list[str] = []
 
     def on_event(event: AgentEvent) -> None:
         seen.append(event.kind)
         if event.kind == "store":
-            (lab.folder / "away").unlink()
+            (lab.folder / "away").unlink(missing_ok=True)
 
     result = run_agent(store, sweep.id, AgentOptions(), on_event=on_event)
     assert (result.exit_code, lab.states(sweep)) == (0, [RunState.FINISHED] * 2)
