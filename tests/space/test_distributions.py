@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
@@ -159,6 +159,7 @@ def test_what_has_no_end_cannot_be_counted(distribution: Distribution) -> None:
 
 
 @LAW
+@example(Beta(2.0, 2.0), 5e-324)
 @given(st.one_of(uniforms(), log_uniforms(), BETAS), UNIT)
 def test_no_value_is_an_ulp_outside_the_bounds(distribution: Uniform, u: float) -> None:
     low, high = distribution.bounds

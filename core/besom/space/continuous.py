@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -14,7 +16,7 @@ _STANDARD = NormalDist()
 
 
 @dataclass(frozen=True)
-class Continuous:
+class Continuous(ABC):
     """What continuous distributions have in common: endless values, encoded by their CDF."""
 
     @property
@@ -36,21 +38,21 @@ class Continuous:
         """Raise IndexError: there is no counting."""
         raise IndexError(index)
 
+    @abstractmethod
     def ppf(self, u: float) -> float:
         """Give the value at quantile `u`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode(self, value: Any) -> float:
         """Give the value's quantile."""
-        raise NotImplementedError
 
     def decode(self, x: float) -> float:
         """Give the value at quantile `x`."""
         return self.ppf(x)
 
+    @abstractmethod
     def describe(self) -> str:
         """Give the domain for a person to read."""
-        raise NotImplementedError
 
     def find(self, value: Any) -> tuple[Any] | None:
         """Give `value` as a float if it lies within the bounds."""
@@ -174,6 +176,7 @@ class Beta(Continuous):
         """Give the value at quantile `u`."""
         from scipy.special import betaincinv
 
+        u = u if u >= sys.float_info.min else 0.0  # scipy gives NaN for some subnormal quantiles
         return clamp(float(betaincinv(self.a, self.b, u)), 0.0, 1.0)
 
     def encode(self, value: Any) -> float:
