@@ -1,0 +1,1 @@
+"""SageMaker for besom: a sweep whose runs are training jobs."""
