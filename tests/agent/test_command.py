@@ -19,6 +19,7 @@ from besom.agent.command import nest_at_dots, program_folder, write_argument_fil
 from besom.errors import UsageError
 from besom.folders import RunFolder
 from besom.sweepfile import SweepConfig, from_mapping
+from besom.sweepfile.yaml12 import parse_value
 
 FOLDER = RunFolder(Path("/runs/abc"))
 MACROS = [
@@ -95,7 +96,7 @@ def expand(element: str, params: Mapping[str, Any] | None = None, **environment:
         ),
         ("${args_json}", [json.dumps(VALUES)]),
         ("${args_json_file}", ["/runs/abc/args.json"]),
-        ("${args_config_file}", ["/runs/abc/config.yaml"]),
+        ("${args_config_file}", ["/runs/abc/args.yaml"]),
         ("${args_dict}", list(VALUES)),
         ("${program}", ["train.py"]),
         ("${env}", ["/usr/bin/env"]),
@@ -233,6 +234,17 @@ def test_argument_files_have_the_true_types(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "text", ["1e-5", "-1e5", "1.5", ".5e-3", "0o17", "1_0", "12:30", "on", "null", "~", "=", ""]
+)
+def test_text_that_looks_like_a_number_stays_text_for_every_yaml(text: str, tmp_path: Path) -> None:
+    made = config(["run", "${args_config_file}"], {"x": text, "deep": [text]})
+    folder = RunFolder(tmp_path)
+    write_argument_files(made, {"x": text, "deep": [text]}, folder=folder)
+    written = (tmp_path / "args.yaml").read_text()
+    assert parse_value(written) == yaml.safe_load(written) == {"x": text, "deep": [text]}
+
+
 def test_no_file_is_written_that_the_command_does_not_name(tmp_path: Path) -> None:
     write_argument_files(config(["run", "${args}"], {"x": 1}), {"x": 1}, folder=RunFolder(tmp_path))
     assert list(tmp_path.iterdir()) == []
@@ -334,7 +346,7 @@ def test_500_hostile_strings_through_every_macro_have_no_effect_but_being_argume
         said: list[str] = json.loads(printed)
         assert said == argv[3:]
         assert recovered(macro, said) == params
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["args.json", "config.yaml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["args.json", "args.yaml"]
 
 
 def recovered(macro: str, said: list[str]) -> dict[str, Any]:

@@ -29,14 +29,11 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from besom.errors import UsageError
 from besom.folders import RunFolder
 from besom.records import Params
-
-if TYPE_CHECKING:
-    from besom.sweepfile import SweepConfig
 
 _PREFIXES = {"args": "--", "args_no_hyphens": "", "args_append_hydra": "+", "args_override_hydra": "++"}
 MACROS = frozenset(_PREFIXES) | {
@@ -54,8 +51,40 @@ MACROS = frozenset(_PREFIXES) | {
 _ENVVAR = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
 
 
+class Flattening(Protocol):
+    """What a command needs of a space."""
+
+    def flatten(self, params: Params) -> Mapping[str, Any]:
+        """Give params by dotted name."""
+        ...
+
+
+class Commanding(Protocol):
+    """What a command is made from; a `SweepConfig` is one."""
+
+    @property
+    def command(self) -> Sequence[str]:
+        """The arguments, macros among them."""
+        ...
+
+    @property
+    def program(self) -> str | None:
+        """What `${program}` becomes."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """What messages call it."""
+        ...
+
+    @property
+    def space(self) -> Flattening:
+        """What gives `${args}` its names."""
+        ...
+
+
 def build_command(
-    config: SweepConfig, params: Params, *, folder: RunFolder, environment: Mapping[str, str] | None = None
+    config: Commanding, params: Params, *, folder: RunFolder, environment: Mapping[str, str] | None = None
 ) -> list[str]:
     """Give the argv of a run; reads no file and writes none (`write_argument_files` does).
 
@@ -79,19 +108,30 @@ def unknown_macros(command: Sequence[str]) -> list[str]:
 
 
 def write_argument_files(
-    config: SweepConfig, params: Params, *, folder: RunFolder, environment: Mapping[str, str] | None = None
+    config: Commanding, params: Params, *, folder: RunFolder, environment: Mapping[str, str] | None = None
 ) -> None:
     """Write the files whose paths `build_command` puts into the argv, and no others."""
     elements = _elements(config.command, os.environ if environment is None else environment)
     if "${args_json_file}" in elements:
         _json_file(folder).write_text(json.dumps(params))
     if "${args_config_file}" in elements:
-        import yaml
-
         nested = nest_at_dots(config.space.flatten(params))
-        _config_file(folder).write_text(
-            yaml.safe_dump(nested, sort_keys=False, allow_unicode=True), encoding="utf-8"
-        )
+        _config_file(folder).write_text(_as_yaml(nested), encoding="utf-8")
+
+
+def _as_yaml(values: Mapping[str, Any]) -> str:
+    """Give YAML that every reader takes alike: the text 1e-5 is a number to YAML 1.2 and to jsonargparse."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        """Quotes text that may look like a number, which PyYAML does only where YAML 1.1 reads one."""
+
+    def text(dumper: Any, value: str) -> Any:
+        style = '"' if value[:1] in set("-+.0123456789") else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, text)
+    return yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True)
 
 
 def nest_at_dots(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,7 +150,7 @@ def nest_at_dots(flat: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def program_folder(config: SweepConfig, sweep_folder: str | None, working_dir: Path) -> Path:
+def program_folder(config: Commanding, sweep_folder: str | None, working_dir: Path) -> Path:
     """Give the folder a run's program is started in: `working_dir`, or `sweep_folder` if only that has it.
 
     UsageError when neither has it. A command that does not name `${program}` is started in `working_dir`.
@@ -135,7 +175,7 @@ def _elements(command: Sequence[str], environment: Mapping[str, str]) -> list[st
     return [_ENVVAR.sub(value, str(element)) for element in command]
 
 
-def _program(config: SweepConfig) -> str:
+def _program(config: Commanding) -> str:
     if config.program is None:
         raise UsageError(f"{config.source}: the command uses ${{program}}, but the sweep names no `program`")
     return config.program
@@ -145,7 +185,7 @@ def _macro(element: str) -> str | None:
     return element[2:-1] if element.startswith("${") and element.endswith("}") else None
 
 
-def _expand(name: str, config: SweepConfig, params: Params, folder: RunFolder) -> list[str]:
+def _expand(name: str, config: Commanding, params: Params, folder: RunFolder) -> list[str]:
     if name == "program":
         return [_program(config)]
     whole = {
@@ -177,4 +217,4 @@ def _json_file(folder: RunFolder) -> Path:
 
 
 def _config_file(folder: RunFolder) -> Path:
-    return folder.path / "config.yaml"
+    return folder.path / "args.yaml"  # LightningCLI saves a config.yaml of its own, here as elsewhere
