@@ -14,7 +14,11 @@ from besom.errors import NotFoundError
 
 BUILTIN = {
     # Known here too, because reading every installed package's entry points costs 40 ms.
-    "besom.stores": {"sqlite": "besom.store.sqlite:open_sqlite"},
+    "besom.stores": {
+        "sqlite": "besom.store.sqlite:open_sqlite",
+        "postgresql": "besom.store.postgres:open_postgres",
+        "postgres": "besom.store.postgres:open_postgres",
+    },
     "besom.methods": {
         "grid": "besom.search.grid:create_grid",
         "random": "besom.search.random:create_random",

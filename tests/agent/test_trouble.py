@@ -20,7 +20,7 @@ from besom.folders import RunFolder, run_folder
 from besom.journal import Journal
 from besom.records import Outcome, Run, RunState, Sweep
 from besom.scheduler import Scheduler
-from besom.store.sqlite.clock import Clock, since_boot
+from besom.store.clock import Clock, since_boot
 from besom.store.sqlite.store import open_sqlite
 from besom.sweep import retry_runs
 from besom.testing.agents import Lab

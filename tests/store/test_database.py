@@ -12,7 +12,9 @@ import pytest
 
 from besom.errors import StoreError, StoreVersionError, UsageError
 from besom.records import Metric, Outcome, RunState, Suggestion, SweepDraft
-from besom.store.sqlite import SqliteStore, database, open_sqlite, queries
+from besom.store.relational import queries
+from besom.store.sqlite import SqliteStore, database, migrations, open_sqlite
+from besom.store.sqlite.migrations import PACKAGE
 from besom.testing.stores.ground import MINUTE, batch, claim, finish, point, row, sweep_with
 
 HOSTILE = [
@@ -39,7 +41,7 @@ def test_an_older_store_is_migrated_when_it_is_opened(path: Path, monkeypatch: p
     old.close()
     script = "ALTER TABLE agent ADD COLUMN nickname TEXT;"
     monkeypatch.setattr(database, "VERSION", 2)
-    monkeypatch.setattr(database, "migrations", lambda: (*queries.migrations(), script))
+    monkeypatch.setattr(database, "migrations", lambda: (*migrations.migrations(), script))
     new = open_sqlite(str(path))
     assert new.get_sweep(sweep.id) == sweep
     new.close()
@@ -54,7 +56,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.
     script = "ALTER TABLE agent ADD COLUMN nickname TEXT;\nALTER TABLE nothing ADD COLUMN x;"
     with monkeypatch.context() as patch:
         patch.setattr(database, "VERSION", 2)
-        patch.setattr(database, "migrations", lambda: (*queries.migrations(), script))
+        patch.setattr(database, "migrations", lambda: (*migrations.migrations(), script))
         with pytest.raises(StoreError, match="nothing"):
             open_sqlite(str(path))
     again = open_sqlite(str(path))
@@ -111,22 +113,24 @@ def test_an_empty_file_becomes_a_store(path: Path) -> None:
 
 
 def test_every_query_is_named_once_and_is_valid(store: SqliteStore) -> None:
-    named = queries.queries()
-    text = "".join(queries.read_sql(name) for name in ("sweeps.sql", "queue.sql", "runs.sql"))
+    named = store._database.queries.all()
+    text = "".join(queries.read_sql(PACKAGE, name) for name in queries.FILES)
     assert len(named) == text.count("-- name: ")
-    connection = store._database.connection()
+    connection = sqlite3.connect(store._database.where)
     for sql in named.values():
         names = set(re.findall(r":(\w+)", sql))
         parameters = dict.fromkeys(names, 1) if names else (1,) * sql.count("?")
         assert connection.execute(f"EXPLAIN {sql}", parameters).fetchall()
     with pytest.raises(AttributeError):
-        _ = queries.SQL.nothing
+        _ = store._database.queries.nothing
 
 
-def test_every_query_is_used() -> None:
-    folder = Path(queries.__file__).parent
-    code = "".join(file.read_text() for file in folder.glob("*.py"))
-    assert [name for name in queries.queries() if f"SQL.{name}" not in code] == []
+def test_every_query_is_used(store: SqliteStore) -> None:
+    folders = (Path(queries.__file__).parent, Path(database.__file__).parent)
+    code = "".join(file.read_text() for folder in folders for file in folder.glob("*.py"))
+    assert [
+        name for name in store._database.queries.all() if not re.search(rf"(_sql|queries)\.{name}\b", code)
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -141,10 +145,10 @@ def test_every_query_is_used() -> None:
     ],
 )  # fmt: skip
 def test_no_query_that_agents_make_scans_a_table(store: SqliteStore, name: str) -> None:
-    sql = queries.queries()[name]
+    sql = store._database.queries.all()[name]
     names = set(re.findall(r":(\w+)", sql))
     parameters = dict.fromkeys(names, 1) if names else (1,) * sql.count("?")
-    plan = store._database.connection().execute(f"EXPLAIN QUERY PLAN {sql}", parameters).fetchall()
+    plan = store._database.read(f"EXPLAIN QUERY PLAN {sql}", parameters)
     steps = [step for *_, step in plan if step != "SCAN CONSTANT ROW" and "json_each" not in step]
     assert [step for step in steps if step.startswith("SCAN")] == []
     if name not in {"overdue", "lowest_running"}:
@@ -153,7 +157,7 @@ def test_no_query_that_agents_make_scans_a_table(store: SqliteStore, name: str) 
 
 def test_statements_of_a_script_keep_triggers_whole() -> None:
     script = "CREATE TABLE a (x);\nCREATE TRIGGER t AFTER INSERT ON a BEGIN\n  DELETE FROM a;\nEND;\n"
-    assert [part.split()[1] for part in queries.statements(script)] == ["TABLE", "TRIGGER"]
+    assert [part.split()[1] for part in migrations.statements(script)] == ["TABLE", "TRIGGER"]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -192,7 +196,7 @@ def test_a_collision_of_ids_is_solved_by_another_id(
 ) -> None:
     sweep = sweep_with(store, 3)
     drawn = iter(["same0000", "same0000", "same0000", "other000"])
-    monkeypatch.setattr("besom.store.sqlite.part.new_id", lambda: next(drawn))
+    monkeypatch.setattr("besom.store.relational.part.new_id", lambda: next(drawn))
     assert [claim(store, sweep).id for _ in range(2)] == ["same0000", "other000"]
     assert [run.number for run in store.list_runs(sweep.id)] == [1, 2]
 
@@ -214,7 +218,7 @@ def test_a_foreign_lock_is_waited_for_and_then_an_error(path: Path, monkeypatch:
 
 def test_readers_do_not_wait_for_writers(store: SqliteStore) -> None:
     sweep = sweep_with(store)
-    with store._database.connection():
+    with store._database.transaction():
         assert store.get_sweep(sweep.id).id == sweep.id
 
 
@@ -229,7 +233,7 @@ def test_an_error_in_a_transaction_undoes_it_and_lets_the_next_writer_in(store: 
     sweep = sweep_with(store, 2)
 
     def fail() -> None:
-        with store._database.connection() as transaction:
+        with store._database.transaction() as transaction:
             transaction.execute("DELETE FROM suggestion")
             raise ZeroDivisionError
 

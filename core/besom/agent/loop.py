@@ -33,7 +33,7 @@ from besom.folders import besom_dir
 from besom.records import Lease, Outcome, Run, RunState
 from besom.scheduler import Idle, Scheduler
 from besom.store.base import Store
-from besom.store.sqlite.clock import since_boot
+from besom.store.clock import since_boot
 from besom.sweep import sweep_config
 
 log = logging.getLogger(__name__)

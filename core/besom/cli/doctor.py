@@ -52,7 +52,7 @@ def doctor(session: Session, *, as_json: bool) -> None:
 def _examine(session: Session) -> Iterator[Finding]:
     yield Finding("besom", True, f"{besom.__version__} in {besom.__path__[0]}")
     yield Finding("python", True, f"{platform.python_version()} at {sys.executable}")
-    yield Finding("store", True, session.url)
+    yield Finding("store", True, session.shown)
     yield Finding("run folders", True, str(besom_dir() / "runs"))
     if session.nothing_yet():
         yield Finding("contents", True, "nothing yet; begin with: besom run sweep.yaml")

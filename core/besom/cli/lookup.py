@@ -37,7 +37,11 @@ def find_sweep_or_newest(store: Store, word: str | None) -> Sweep:
         return find_sweep(store, word)
     if newest := store.list_sweeps():
         return newest[0]
-    raise NotFoundError(f"there is no sweep in {store.url} yet; begin with: besom run sweep.yaml")
+    from besom.store.address import hide_password
+
+    raise NotFoundError(
+        f"there is no sweep in {hide_password(store.url)} yet; begin with: besom run sweep.yaml"
+    )
 
 
 def find_run(store: Store, word: str) -> Run:

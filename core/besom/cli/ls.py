@@ -46,7 +46,7 @@ def _list_sweeps(session: Session, project: str | None, limit: int | None, *, as
     if session.nothing_yet():
         if as_json:
             print_json([])
-        say(f"no sweeps yet in {session.url}; begin with: besom run sweep.yaml")
+        say(f"no sweeps yet in {session.shown}; begin with: besom run sweep.yaml")
         return
     with session.open() as store:
         sweeps = store.list_sweeps(project=project)[:limit]
@@ -55,7 +55,7 @@ def _list_sweeps(session: Session, project: str | None, limit: int | None, *, as
         elif sweeps:
             print_table(SWEEP_COLUMNS, [sweep_words(one, store.progress(one.id)) for one in sweeps])
         else:
-            say(f"no sweeps in {store.url}")
+            say(f"no sweeps in {session.shown}")
 
 
 def _list_runs(

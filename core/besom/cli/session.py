@@ -29,6 +29,13 @@ class Session:
         return self.store or default_store()
 
     @property
+    def shown(self) -> str:
+        """The address for people to read: without a password."""
+        from besom.store.address import hide_password
+
+        return hide_password(self.url)
+
+    @property
     def is_sqlite(self) -> bool:
         """Say whether the store is a SQLite file."""
         scheme, separator, _ = self.url.partition("://")
@@ -49,7 +56,7 @@ class Session:
 
         if not create and self.nothing_yet():
             raise NotFoundError(
-                f"there is no store at {self.url} yet;"
+                f"there is no store at {self.shown} yet;"
                 " `besom run sweep.yaml` makes one, --store names another"
             )
         store = open_store(self.url)

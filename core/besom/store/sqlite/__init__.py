@@ -6,7 +6,7 @@ some of them; inside the queue every call is one transaction.
 
 from __future__ import annotations
 
-from besom.store.sqlite.clock import Clock
+from besom.store.clock import Clock
 from besom.store.sqlite.store import SqliteStore, open_sqlite
 
 __all__ = ["Clock", "SqliteStore", "open_sqlite"]

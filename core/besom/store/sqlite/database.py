@@ -10,10 +10,12 @@ from types import TracebackType
 from typing import Any
 
 from besom.errors import StoreError, StoreVersionError
-from besom.store.sqlite.clock import Clock
+from besom.store.clock import Clock
+from besom.store.relational.database import Transaction
+from besom.store.relational.queries import Queries
 from besom.store.sqlite.failure import explain
+from besom.store.sqlite.migrations import MIGRATIONS, PACKAGE, migrations, statements
 from besom.store.sqlite.place import Place
-from besom.store.sqlite.queries import MIGRATIONS, SQL, migrations, statements
 from besom.store.sqlite.turns import Turns
 
 VERSION = len(MIGRATIONS)
@@ -41,15 +43,33 @@ class Database:
         self._closed = False
         _opened.add(self)
 
-    def connection(self) -> Connection:
-        """Give this thread's connection: `with database.connection() as transaction:` writes."""
+    queries = Queries(PACKAGE)
+
+    @property
+    def where(self) -> str:
+        """The file."""
+        return str(self.place.path)
+
+    @property
+    def url(self) -> str:
+        """The address of the file, absolute."""
+        return self.place.url
+
+    def lock_sweep(self, transaction: Transaction, sweep_id: str | None) -> None:
+        """Do nothing: a write transaction keeps all others off."""
+
+    def lock_run(self, transaction: Transaction, run_id: str) -> None:
+        """Do nothing: a write transaction keeps all others off."""
+
+    def transaction(self) -> Connection:
+        """Give this thread's connection: `with database.transaction() as transaction:` writes."""
         found = self._connections.get(threading.get_ident())
         return found if found is not None else self._connect()
 
     def read(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
         """Give the rows of a query that writes nothing; takes no lock."""
         try:
-            return self.connection().execute(sql, parameters).fetchall()
+            return self.transaction().execute(sql, parameters).fetchall()
         except FAULTS as error:
             raise self.explain(error) from error
 
@@ -154,7 +174,7 @@ def open_database(place: Place, clock: Clock) -> Database:
         place.path.parent.mkdir(parents=True, exist_ok=True)
         if _version(database) != VERSION:
             _prepare(database)
-        if database.read(SQL.get_boot) != [(clock.boot,)]:
+        if database.read(database.queries.get_boot) != [(clock.boot,)]:
             _expire(database)
     except OSError as error:
         database.close()
@@ -190,7 +210,7 @@ def _prepare(database: Database) -> None:
         database.read("PRAGMA journal_mode = wal")
     finally:
         database.turns.end()
-    with database.connection() as transaction:
+    with database.transaction() as transaction:
         version = _version(database)
         if version == 0:
             transaction.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -201,8 +221,8 @@ def _prepare(database: Database) -> None:
 
 
 def _expire(database: Database) -> None:
-    with database.connection() as transaction:
-        if transaction.execute(SQL.get_boot).fetchone() != (database.clock.boot,):
-            transaction.execute(SQL.expire_leases)
-            transaction.execute(SQL.expire_tallies)
-            transaction.execute(SQL.set_boot, (database.clock.boot,))
+    with database.transaction() as transaction:
+        if transaction.execute(database.queries.get_boot).fetchone() != (database.clock.boot,):
+            transaction.execute(database.queries.expire_leases)
+            transaction.execute(database.queries.expire_tallies)
+            transaction.execute(database.queries.set_boot, (database.clock.boot,))

@@ -5,25 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from besom.store.sqlite.clock import Clock
+from besom.store.clock import Clock
+from besom.store.relational.store import RelationalStore
 from besom.store.sqlite.database import open_database
 from besom.store.sqlite.place import filesystem_of, parse_place, require_local
-from besom.store.sqlite.reading import Reading
-from besom.store.sqlite.runs import Runs
-from besom.store.sqlite.sweeps import Sweeps
 
 
-class SqliteStore(Sweeps, Runs, Reading):
-    """A Store in one SQLite file; see `besom.store.base.Store` for what every call promises."""
-
-    @property
-    def url(self) -> str:
-        """The address of the file, absolute."""
-        return self._database.place.url
-
-    def close(self) -> None:
-        """Close the connections of all threads."""
-        self._database.close()
+class SqliteStore(RelationalStore):
+    """A Store in one SQLite file."""
 
 
 def open_sqlite(

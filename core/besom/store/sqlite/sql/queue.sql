@@ -21,7 +21,7 @@ SELECT numbers + 1 FROM tally WHERE sweep = ?;
 INSERT INTO run (id, sweep, number, name, state, params, key, source, summary, value, exit_code, error, created, ended, changed)
 VALUES (:id, :sweep, :number, 'run-' || :number, :state, :params, :key, :source, :summary, :value, :exit_code, :error, :now, :ended,
     (SELECT changed + 1 FROM tally WHERE sweep = ''))
-RETURNING *;
+ON CONFLICT (id) DO NOTHING RETURNING *;
 
 -- name: take_suggestion
 DELETE FROM suggestion WHERE sweep = :sweep AND ordinal = (SELECT min(ordinal) FROM suggestion WHERE sweep = :sweep)
@@ -32,7 +32,7 @@ INSERT INTO run (id, sweep, number, name, state, params, key, source, attempt, a
 SELECT :id, :sweep, numbers + 1, 'run-' || (numbers + 1), 'running', :params, :key, 'method', 1, :agent, :now, :now,
     (SELECT changed + 1 FROM tally WHERE sweep = ''), :lease
 FROM tally WHERE sweep = :sweep
-RETURNING *;
+ON CONFLICT (id) DO NOTHING RETURNING *;
 
 -- name: claim_queued
 UPDATE run SET state = 'running', attempt = attempt + 1, agent = :agent, started = :now, ended = NULL, stop_reason = NULL, kill = 0,

@@ -43,7 +43,7 @@ SELECT * FROM run WHERE sweep = :sweep AND state = 'running' AND value IS NOT NU
 -- name: insert_solo
 INSERT INTO run (id, number, name, state, params, key, source, attempt, created, started, changed, lease, project)
 VALUES (:id, :number, :name, 'running', '{}', :id, 'solo', 1, :now, :now, (SELECT changed + 1 FROM tally WHERE sweep = ''), :lease, :project)
-RETURNING *;
+ON CONFLICT (id) DO NOTHING RETURNING *;
 
 -- name: next_solo
 SELECT numbers + 1 FROM tally WHERE sweep = '';

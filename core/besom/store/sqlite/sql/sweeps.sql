@@ -3,7 +3,7 @@ INSERT INTO sweep (id, name, state, method, config, metric, run_cap, max_attempt
     created, updated)
 VALUES (:id, coalesce(:name, 'sweep-' || :id), 'pending', :method, :config, :metric, :run_cap, :max_attempts, :expected_runs, :project,
     :entity, :text, :folder, :now, :now)
-RETURNING *;
+ON CONFLICT (id) DO NOTHING RETURNING *;
 
 -- name: get_sweep
 SELECT * FROM sweep WHERE id = ?;
@@ -45,7 +45,7 @@ SELECT EXISTS (SELECT 1 FROM run WHERE sweep = :sweep AND state = 'running')
     OR (:room AND EXISTS (SELECT 1 FROM suggestion WHERE sweep = :sweep));
 
 -- name: insert_agent
-INSERT INTO agent VALUES (:id, :sweep, :host, :pid, :now, :now) RETURNING *;
+INSERT INTO agent VALUES (:id, :sweep, :host, :pid, :now, :now) ON CONFLICT (id) DO NOTHING RETURNING *;
 
 -- name: list_agents
 SELECT * FROM agent WHERE sweep = ? ORDER BY rowid DESC;

@@ -18,11 +18,9 @@ from besom.records import (
     RunState,
     SweepState,
 )
-from besom.store.sqlite.database import Connection
-from besom.store.sqlite.part import with_new_id
-from besom.store.sqlite.queries import SQL
-from besom.store.sqlite.queue import Queue
-from besom.store.sqlite.rows import Row, directive_of, dumps, finite, metric_of, plain, run_of
+from besom.store.relational.database import Transaction
+from besom.store.relational.queue import Queue
+from besom.store.relational.rows import directive_of, dumps, finite, metric_of, plain, run_of
 
 RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 """What a run outside every sweep may be called: it names a folder."""
@@ -69,30 +67,30 @@ class Runs(Queue):
             "now": now,
             "lease": lease_now + lease_seconds,
         }
-        with self._database.connection() as transaction:
+        with self._database.transaction() as transaction:
+            self._database.lock_sweep(transaction, None)
             self._reap(transaction, None, None, now, lease_now)
             if run_id is not None:
-                row = transaction.execute(SQL.get_run, (run_id,)).fetchone()
+                row = transaction.execute(self._sql.get_run, (run_id,)).fetchone()
                 if row is not None:
                     return self._restart(transaction, run_of(row), columns)
-            number = transaction.execute(SQL.next_solo).fetchone()[0]
+            number = transaction.execute(self._sql.next_solo).fetchone()[0]
             columns |= {"number": number, "name": columns["name"] or f"run-{number}"}
+            if run_id is None:
+                return run_of(self._insert(transaction, self._sql.insert_solo, columns))
+            return run_of(transaction.execute(self._sql.insert_solo, columns).fetchone())
 
-            def insert(new: str) -> Row:
-                row: Row = transaction.execute(SQL.insert_solo, {**columns, "id": new}).fetchone()
-                return row
-
-            return run_of(insert(run_id) if run_id is not None else with_new_id(insert))
-
-    def _restart(self, transaction: Connection, run: Run, columns: Mapping[str, Any]) -> Run:
+    def _restart(self, transaction: Transaction, run: Run, columns: Mapping[str, Any]) -> Run:
         if run.sweep_id is not None:
             raise StateError(
                 f"run {run.id} belongs to sweep {run.sweep_id}; `besom retry` puts it back into its queue"
             )
         if run.state is RunState.RUNNING:
             raise StateError(f"run {run.id} is running; wait for its end, or choose another id")
-        transaction.execute(SQL.archive, {"run": run.id, "state": None, "now": columns["now"], "lost": 0})
-        return run_of(transaction.execute(SQL.restart_solo, columns).fetchone())
+        transaction.execute(
+            self._sql.archive, {"run": run.id, "state": None, "now": columns["now"], "lost": 0}
+        )
+        return run_of(transaction.execute(self._sql.restart_solo, columns).fetchone())
 
     def heartbeat(self, leases: Sequence[Lease], *, lease_seconds: float) -> dict[Lease, Directive]:
         """Prolong every lease that is still held, in one transaction."""
@@ -101,13 +99,13 @@ class Runs(Queue):
             return wanted
         until = self._lease_now() + lease_seconds
         now = self._wall()
-        with self._database.connection() as transaction:
+        with self._database.transaction() as transaction:
             agents: set[str] = set()
-            for lease in leases:
+            for lease in sorted(leases, key=lambda lease: lease.run_id):  # in one order: no deadlock
                 held = {"run": lease.run_id, "attempt": lease.attempt, "lease": until}
-                row = transaction.execute(SQL.prolong, held).fetchone()
+                row = transaction.execute(self._sql.prolong, held).fetchone()
                 if row is None and self._revive(transaction, lease, until):
-                    row = transaction.execute(SQL.prolong, held).fetchone()
+                    row = transaction.execute(self._sql.prolong, held).fetchone()
                 if row is None:
                     wanted[lease] = self._standing(transaction, lease)
                     continue
@@ -116,7 +114,7 @@ class Runs(Queue):
                 if agent is not None:
                     agents.add(agent)
             for agent in agents:
-                transaction.execute(SQL.agent_seen, {"agent": agent, "now": now})
+                transaction.execute(self._sql.agent_seen, {"agent": agent, "now": now})
         return wanted
 
     def report(
@@ -139,31 +137,32 @@ class Runs(Queue):
             "summary": None if summary is None else dumps(summary),
             "value": finite(value),
         }
-        with self._database.connection() as transaction:
-            stored = transaction.execute(SQL.report, columns).rowcount
+        with self._database.transaction() as transaction:
+            stored = transaction.execute(self._sql.report, columns).rowcount
             if not stored and self._revive(transaction, lease, until):
-                stored = transaction.execute(SQL.report, columns).rowcount
+                stored = transaction.execute(self._sql.report, columns).rowcount
             if stored:
                 directive = CONTINUE
             else:
-                asked = transaction.execute(SQL.report_asked, columns).fetchone()
+                asked = transaction.execute(self._sql.report_asked, columns).fetchone()
                 directive = directive_of(*asked) if asked else self._standing(transaction, lease)
             if entries and directive is not DELETED:
-                transaction.executemany(SQL.insert_row, entries)
+                transaction.executemany(self._sql.insert_row, entries)
         return directive
 
-    def _revive(self, transaction: Connection, lease: Lease, until: float) -> bool:
+    def _revive(self, transaction: Transaction, lease: Lease, until: float) -> bool:
         """Let the latest attempt at a solo run go on after its lease ran out; say whether it does."""
-        row = transaction.execute(SQL.standing, (lease.run_id,)).fetchone()
-        if row is None:
+        row = transaction.execute(self._sql.standing, (lease.run_id,)).fetchone()
+        if row is None or Standing(*row).sweep_id is not None:
             return False
-        standing = Standing(*row)
-        if standing.sweep_id is not None or not self._find_lost(transaction, lease, standing):
+        self._database.lock_sweep(transaction, None)
+        row = transaction.execute(self._sql.standing, (lease.run_id,)).fetchone()
+        if row is None or not self._find_lost(transaction, lease, Standing(*row)):
             return False
-        transaction.execute(SQL.revive, {"run": lease.run_id, "lease": until})
+        transaction.execute(self._sql.revive, {"run": lease.run_id, "lease": until})
         return True
 
-    def _find_lost(self, transaction: Connection, lease: Lease, standing: Standing) -> bool:
+    def _find_lost(self, transaction: Transaction, lease: Lease, standing: Standing) -> bool:
         """Take back that a lease was lost if nobody has acted on it: its run waits, or is a solo one."""
         if standing.attempt != lease.attempt:
             return False
@@ -172,15 +171,15 @@ class Runs(Queue):
         else:  # a retry, which asks for another attempt, sets the count to 0
             unclaimed = standing.state == RunState.PENDING.value and standing.crashes > 0
         found = (lease.run_id, lease.attempt)
-        return unclaimed and transaction.execute(SQL.find_lost, found).rowcount == 1
+        return unclaimed and transaction.execute(self._sql.find_lost, found).rowcount == 1
 
-    def _standing(self, transaction: Connection, lease: Lease) -> Directive:
+    def _standing(self, transaction: Transaction, lease: Lease) -> Directive:
         """Say what is wanted of an attempt that runs no more: nothing if it ended itself, else it is lost."""
-        row = transaction.execute(SQL.standing, (lease.run_id,)).fetchone()
+        row = transaction.execute(self._sql.standing, (lease.run_id,)).fetchone()
         if row is None:
             return DELETED
         latest = Standing(*row).attempt == lease.attempt
-        archived = transaction.execute(SQL.get_attempt, (lease.run_id, lease.attempt)).fetchone()
+        archived = transaction.execute(self._sql.get_attempt, (lease.run_id, lease.attempt)).fetchone()
         if archived is None and not latest:
             raise self._no_attempt(lease)
         lost = archived is not None and archived[-1]
@@ -192,8 +191,8 @@ class Runs(Queue):
     def set_run_config(self, lease: Lease, config: Mapping[str, Any]) -> None:
         """Update the run while the lease is held."""
         columns = {"run": lease.run_id, "attempt": lease.attempt, "config": dumps(config)}
-        with self._database.connection() as transaction:
-            if transaction.execute(SQL.set_run_config, columns).rowcount == 0:
+        with self._database.transaction() as transaction:
+            if transaction.execute(self._sql.set_run_config, columns).rowcount == 0:
                 self._run_row(transaction, lease.run_id)
 
     def finish(self, lease: Lease, outcome: Outcome) -> Run:
@@ -211,8 +210,9 @@ class Runs(Queue):
             "value": finite(outcome.value),
             "now": now,
         }
-        with self._database.connection() as transaction:
-            row = transaction.execute(SQL.standing, (lease.run_id,)).fetchone()
+        with self._database.transaction() as transaction:
+            self._database.lock_run(transaction, lease.run_id)
+            row = transaction.execute(self._sql.standing, (lease.run_id,)).fetchone()
             if row is None:
                 raise self._no_run(lease.run_id)
             standing = Standing(*row)
@@ -220,11 +220,11 @@ class Runs(Queue):
             if held or self._find_lost(transaction, lease, standing):
                 return self._end(transaction, outcome.state, columns, standing)
             self._standing(transaction, lease)
-            transaction.execute(SQL.supersede, columns)
+            transaction.execute(self._sql.supersede, columns)
             return run_of(self._run_row(transaction, lease.run_id))
 
     def _end(
-        self, transaction: Connection, outcome: RunState, columns: Mapping[str, Any], standing: Standing
+        self, transaction: Transaction, outcome: RunState, columns: Mapping[str, Any], standing: Standing
     ) -> Run:
         gate = None if standing.sweep_id is None else self._gate(transaction, standing.sweep_id)
         failures = standing.failures + (outcome is RunState.FAILED)
@@ -243,9 +243,9 @@ class Runs(Queue):
             "crashes": standing.crashes,
             "ended": None if queued else columns["now"],
         }
-        run = run_of(transaction.execute(SQL.end_run, ending).fetchone())
+        run = run_of(transaction.execute(self._sql.end_run, ending).fetchone())
         if queued:
-            transaction.execute(SQL.archive, {**columns, "lost": 0})
+            transaction.execute(self._sql.archive, {**columns, "lost": 0})
         elif gate and state in GOOD and run.value is not None and gate.state in UNFINISHED:
             metric = metric_of(gate.metric)
             if metric and metric.reached(run.value):
@@ -254,24 +254,28 @@ class Runs(Queue):
                     "state": SweepState.FINISHED.value,
                     "now": columns["now"],
                 }
-                transaction.execute(SQL.set_sweep_state, finished)
+                transaction.execute(self._sql.set_sweep_state, finished)
         return run
 
     def request_stop(self, run_id: str, reason: str, *, kill: bool = False) -> Run:
         """Note the request; a queued run has nobody to tell."""
-        with self._database.connection() as transaction:
+        now = self._wall()
+        with self._database.transaction() as transaction:
+            self._database.lock_run(transaction, run_id)
             run = run_of(self._run_row(transaction, run_id))
-            columns = {"run": run_id, "reason": plain(reason), "kill": kill, "now": self._wall()}
+            columns = {"run": run_id, "reason": plain(reason), "kill": kill, "now": now}
             if run.state is RunState.RUNNING:
-                return run_of(transaction.execute(SQL.request_stop, columns).fetchone())
+                return run_of(transaction.execute(self._sql.request_stop, columns).fetchone())
             if run.state in QUEUED:
                 columns["state"] = (RunState.KILLED if kill else RunState.STOPPED).value
-                return run_of(transaction.execute(SQL.stop_queued, columns).fetchone())
+                return run_of(transaction.execute(self._sql.stop_queued, columns).fetchone())
             raise StateError(f"run {run_id} has ended already ({run.state.value})")
 
     def retry(self, run_id: str) -> Run:
         """Requeue the run; one that waits already stays as it is."""
-        with self._database.connection() as transaction:
+        now = self._wall()
+        with self._database.transaction() as transaction:
+            self._database.lock_run(transaction, run_id)
             run = run_of(self._run_row(transaction, run_id))
             if run.sweep_id is None:
                 raise StateError(
@@ -281,17 +285,23 @@ class Runs(Queue):
                 raise StateError(f"run {run_id} is running; stop it first")
             if run.state in QUEUED:
                 return run
-            transaction.execute(SQL.archive, {"run": run_id, "state": None, "now": self._wall(), "lost": 0})
-            return run_of(transaction.execute(SQL.retry, (run_id,)).fetchone())
+            transaction.execute(self._sql.archive, {"run": run_id, "state": None, "now": now, "lost": 0})
+            return run_of(transaction.execute(self._sql.retry, (run_id,)).fetchone())
 
     def delete_run(self, run_id: str, *, release: bool) -> None:
         """Delete every row that names the run."""
-        with self._database.connection() as transaction:
+        with self._database.transaction() as transaction:
+            self._database.lock_run(transaction, run_id)
             run = run_of(self._run_row(transaction, run_id))
             if run.state is RunState.RUNNING:
                 raise StateError(f"run {run_id} is running; stop it first")
-            for sql in (SQL.delete_history, SQL.delete_attempts, SQL.delete_marks, SQL.delete_run):
+            for sql in (
+                self._sql.delete_run,
+                self._sql.delete_history,
+                self._sql.delete_attempts,
+                self._sql.delete_marks,
+            ):
                 transaction.execute(sql, (run_id,))
             if release and run.sweep_id is not None:
                 point = {"sweep": run.sweep_id, "key": run.key, "params": dumps(run.params)}
-                transaction.execute(SQL.release, point)
+                transaction.execute(self._sql.release, point)

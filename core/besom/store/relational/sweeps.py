@@ -7,9 +7,8 @@ from typing import Any
 
 from besom.errors import StateError
 from besom.records import Agent, RunState, Sweep, SweepDraft, SweepState
-from besom.store.sqlite.part import Part, with_new_id
-from besom.store.sqlite.queries import SQL
-from besom.store.sqlite.rows import Row, agent_of, dumps, metric_text, plain, sweep_of
+from besom.store.relational.part import Part
+from besom.store.relational.rows import agent_of, dumps, metric_text, plain, sweep_of
 
 CANCELED = "the sweep was canceled"
 
@@ -34,22 +33,18 @@ class Sweeps(Part):
             "text": plain(draft.text),
         }
 
-        with self._database.connection() as transaction:
-
-            def insert(new: str) -> Row:
-                row: Row = transaction.execute(SQL.insert_sweep, {**columns, "id": new}).fetchone()
-                return row
-
-            return sweep_of(with_new_id(insert))
+        with self._database.transaction() as transaction:
+            return sweep_of(self._insert(transaction, self._sql.insert_sweep, columns))
 
     def list_sweeps(self, *, project: str | None = None) -> list[Sweep]:
         """Read backwards in the order of creation, whatever the wall clock said."""
-        return [sweep_of(row) for row in self._database.read(SQL.list_sweeps, {"project": project})]
+        return [sweep_of(row) for row in self._database.read(self._sql.list_sweeps, {"project": project})]
 
     def set_sweep_state(self, sweep_id: str, state: SweepState, *, allowed: Collection[SweepState]) -> Sweep:
         """Check and move in one transaction."""
         now = self._wall()
-        with self._database.connection() as transaction:
+        with self._database.transaction() as transaction:
+            self._database.lock_sweep(transaction, sweep_id)
             sweep = self._sweep_in(transaction, sweep_id)
             if sweep.state is state:
                 return sweep
@@ -58,13 +53,13 @@ class Sweeps(Part):
                 raise StateError(
                     f"sweep {sweep_id} is {sweep.state.value}; to become {state.value} it must be {possible}"
                 )
-            transaction.execute(SQL.set_sweep_state, {"id": sweep_id, "state": state.value, "now": now})
+            transaction.execute(self._sql.set_sweep_state, {"id": sweep_id, "state": state.value, "now": now})
             if state is SweepState.CANCELED:
                 killed = {"reason": CANCELED, "kill": 1, "state": RunState.KILLED.value, "now": now}
-                for (run_id,) in transaction.execute(SQL.queued_ids, (sweep_id,)).fetchall():
-                    transaction.execute(SQL.stop_queued, {**killed, "run": run_id}).fetchone()
-                for (run_id,) in transaction.execute(SQL.running_ids, (sweep_id,)).fetchall():
-                    transaction.execute(SQL.request_stop, {**killed, "run": run_id}).fetchone()
+                for (run_id,) in transaction.execute(self._sql.queued_ids, (sweep_id,)).fetchall():
+                    transaction.execute(self._sql.stop_queued, {**killed, "run": run_id}).fetchone()
+                for (run_id,) in transaction.execute(self._sql.running_ids, (sweep_id,)).fetchall():
+                    transaction.execute(self._sql.request_stop, {**killed, "run": run_id}).fetchone()
             return self._sweep_in(transaction, sweep_id)
 
     def amend_sweep(
@@ -88,44 +83,43 @@ class Sweeps(Part):
             "text": plain(text),
             "now": self._wall(),
         }
-        with self._database.connection() as transaction:
+        with self._database.transaction() as transaction:
+            self._database.lock_sweep(transaction, sweep_id)
             sweep = self._sweep_in(transaction, sweep_id)
             if sweep.version != version:
                 raise StateError(
                     f"sweep {sweep_id} was changed by somebody else: it is at version {sweep.version}, "
                     f"not {version}; look at it and try again"
                 )
-            transaction.execute(SQL.amend_sweep, columns)
-            transaction.execute(SQL.empty_buffer, (sweep_id,))
+            transaction.execute(self._sql.amend_sweep, columns)
+            transaction.execute(self._sql.empty_buffer, (sweep_id,))
             return self._sweep_in(transaction, sweep_id)
 
     def finish_sweep(self, sweep_id: str) -> Sweep:
         """Look and move in one transaction, so that no claim comes between."""
-        with self._database.connection() as transaction:
+        now = self._wall()
+        with self._database.transaction() as transaction:
+            self._database.lock_sweep(transaction, sweep_id)
             sweep = self._sweep_in(transaction, sweep_id)
             room = self._gate(transaction, sweep_id).room
             if sweep.state is not SweepState.RUNNING or (room and not sweep.exhausted):
                 return sweep
-            if transaction.execute(SQL.has_work, {"sweep": sweep_id, "room": room}).fetchone()[0]:
+            if transaction.execute(self._sql.has_work, {"sweep": sweep_id, "room": room}).fetchone()[0]:
                 return sweep
             transaction.execute(
-                SQL.set_sweep_state, {"id": sweep_id, "state": SweepState.FINISHED.value, "now": self._wall()}
+                self._sql.set_sweep_state,
+                {"id": sweep_id, "state": SweepState.FINISHED.value, "now": now},
             )
             return self._sweep_in(transaction, sweep_id)
 
     def add_agent(self, sweep_id: str, *, host: str, pid: int) -> Agent:
         """Insert the agent."""
         now = self._wall()
-        with self._database.connection() as transaction:
+        with self._database.transaction() as transaction:
             self._sweep_in(transaction, sweep_id)
             columns = {"sweep": sweep_id, "host": plain(host), "pid": pid, "now": now}
-
-            def insert(new: str) -> Row:
-                row: Row = transaction.execute(SQL.insert_agent, {**columns, "id": new}).fetchone()
-                return row
-
-            return agent_of(with_new_id(insert))
+            return agent_of(self._insert(transaction, self._sql.insert_agent, columns))
 
     def list_agents(self, sweep_id: str) -> list[Agent]:
         """Read backwards in the order of registration."""
-        return [agent_of(row) for row in self._database.read(SQL.list_agents, (sweep_id,))]
+        return [agent_of(row) for row in self._database.read(self._sql.list_agents, (sweep_id,))]

@@ -7,10 +7,9 @@ from typing import Any
 from besom.errors import StateError
 from besom.records import ENDED, Batch, Outcome, Run, RunState, Source, Suggestion, SweepState
 from besom.store.base import MAX_CRASHES
-from besom.store.sqlite.database import Connection
-from besom.store.sqlite.part import Part, with_new_id
-from besom.store.sqlite.queries import SQL
-from besom.store.sqlite.rows import Row, dumps, finite, plain, run_of
+from besom.store.relational.database import Transaction
+from besom.store.relational.part import Part
+from besom.store.relational.rows import dumps, finite, plain, run_of
 
 LEASE_RAN_OUT = "its lease ran out: nothing was heard of its process"
 
@@ -32,14 +31,15 @@ class Queue(Part):
             "exhausted": batch.exhausted,
             "now": self._wall(),
         }
-        with self._database.connection() as transaction:
-            if transaction.execute(SQL.offer_cursor, swap).rowcount == 0:
+        with self._database.transaction() as transaction:
+            self._database.lock_sweep(transaction, sweep_id)
+            if transaction.execute(self._sql.offer_cursor, swap).rowcount == 0:
                 self._gate(transaction, sweep_id)
                 return None
-            last = transaction.execute(SQL.last_ordinal, (sweep_id,)).fetchone()[0]
+            last = transaction.execute(self._sql.last_ordinal, (sweep_id,)).fetchone()[0]
             for ordinal, column in enumerate(columns, start=last + 1):
                 column["ordinal"] = ordinal
-            return transaction.executemany(SQL.offer, columns).rowcount if columns else 0
+            return transaction.executemany(self._sql.offer, columns).rowcount if columns else 0
 
     def enqueue(
         self,
@@ -66,24 +66,20 @@ class Queue(Part):
             "now": now,
             "ended": now if outcome else None,
         }
-        with self._database.connection() as transaction:
+        with self._database.transaction() as transaction:
+            self._database.lock_sweep(transaction, sweep_id)
             self._gate(transaction, sweep_id)
-            holder = transaction.execute(SQL.find_key, (sweep_id, suggestion.key)).fetchone()
+            holder = transaction.execute(self._sql.find_key, (sweep_id, suggestion.key)).fetchone()
             if holder is not None:
                 run = run_of(holder)
                 raise StateError(
                     f"run {run.id} ({run.name}, {run.state.value}) has these parameters already; "
                     f"`besom retry {sweep_id} {run.id}` runs it again"
                 )
-            transaction.execute(SQL.drop_suggestion, (sweep_id, suggestion.key))
-            number = transaction.execute(SQL.next_number, (sweep_id,)).fetchone()[0]
+            transaction.execute(self._sql.drop_suggestion, (sweep_id, suggestion.key))
+            number = transaction.execute(self._sql.next_number, (sweep_id,)).fetchone()[0]
             columns["number"] = number
-
-            def insert(new: str) -> Row:
-                row: Row = transaction.execute(SQL.enqueue, {**columns, "id": new}).fetchone()
-                return row
-
-            return run_of(with_new_id(insert))
+            return run_of(self._insert(transaction, self._sql.enqueue, columns))
 
     def claim(self, sweep_id: str, agent_id: str, *, lease_seconds: float) -> Run | None:
         """Reap if a lease can have run out, then take the head of the queue or of the buffer."""
@@ -94,50 +90,47 @@ class Queue(Part):
             "now": now,
             "lease": lease_now + lease_seconds,
         }
-        with self._database.connection() as transaction:
+        with self._database.transaction() as transaction:
+            self._database.lock_sweep(transaction, sweep_id)
             gate = self._gate(transaction, sweep_id)
             if gate.reap_at is not None and gate.reap_at <= lease_now:
                 self._reap(transaction, sweep_id, gate.max_attempts, now, lease_now)
-            transaction.execute(SQL.agent_seen, claimed)
+            transaction.execute(self._sql.agent_seen, claimed)
             if gate.state == SweepState.PENDING.value:
                 running = {"id": sweep_id, "state": SweepState.RUNNING.value, "now": now}
-                transaction.execute(SQL.set_sweep_state, running)
+                transaction.execute(self._sql.set_sweep_state, running)
             elif gate.state != SweepState.RUNNING.value:
                 return None
             claimed["room"] = gate.room
-            row = transaction.execute(SQL.claim_queued, claimed).fetchone()
+            row = transaction.execute(self._sql.claim_queued, claimed).fetchone()
             if row is not None:
                 return run_of(row)
             return self._claim_buffered(transaction, claimed) if gate.room else None
 
-    def _claim_buffered(self, transaction: Connection, claimed: dict[str, Any]) -> Run | None:
-        suggestion = transaction.execute(SQL.take_suggestion, claimed).fetchone()
+    def _claim_buffered(self, transaction: Transaction, claimed: dict[str, Any]) -> Run | None:
+        suggestion = transaction.execute(self._sql.take_suggestion, claimed).fetchone()
         if suggestion is None:
             return None
         claimed["key"], claimed["params"] = suggestion
-
-        def insert(run_id: str) -> Row:
-            claimed["id"] = run_id
-            row: Row = transaction.execute(SQL.insert_claimed, claimed).fetchone()
-            return row
-
-        return run_of(with_new_id(insert))
+        return run_of(self._insert(transaction, self._sql.insert_claimed, claimed))
 
     def reap(self, sweep_id: str) -> int:
         """Look through the sweep's running runs."""
-        with self._database.connection() as transaction:
+        now, lease_now = self._wall(), self._lease_now()
+        with self._database.transaction() as transaction:
+            self._database.lock_sweep(transaction, sweep_id)
             max_attempts = self._gate(transaction, sweep_id).max_attempts
-            return self._reap(transaction, sweep_id, max_attempts, self._wall(), self._lease_now())
+            return self._reap(transaction, sweep_id, max_attempts, now, lease_now)
 
     def _reap(
         self,
-        transaction: Connection,
+        transaction: Transaction,
         sweep_id: str | None,
         max_attempts: int | None,
         now: float,
         lease_now: float,
     ) -> int:
-        overdue = transaction.execute(SQL.overdue, {"sweep": sweep_id, "now": lease_now}).fetchall()
+        overdue = transaction.execute(self._sql.overdue, {"sweep": sweep_id, "now": lease_now}).fetchall()
         for run_id, failures, crashes, stop_reason, kill in overdue:
             crashed = crashes + 1
             if stop_reason is not None:
@@ -159,8 +152,8 @@ class Queue(Part):
                 "ended": None if ended is RunState.PENDING else now,
                 "lost": 1,
             }
-            transaction.execute(SQL.end_run, ending).fetchone()
+            transaction.execute(self._sql.end_run, ending).fetchone()
             attempt = RunState.CRASHED if ended is RunState.PENDING else ended
-            transaction.execute(SQL.archive, {**ending, "state": attempt.value})
-        transaction.execute(SQL.next_reap, {"sweep": sweep_id})
+            transaction.execute(self._sql.archive, {**ending, "state": attempt.value})
+        transaction.execute(self._sql.next_reap, {"sweep": sweep_id})
         return len(overdue)

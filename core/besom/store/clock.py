@@ -1,4 +1,4 @@
-"""The store's own time: one clock for people, one for leases."""
+"""The time of this machine: one clock for people, one for leases."""
 
 from __future__ import annotations
 

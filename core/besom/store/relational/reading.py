@@ -8,9 +8,8 @@ from collections.abc import Collection
 
 from besom.errors import UsageError
 from besom.records import ENDED, Attempt, HistoryRow, Lease, Observation, Params, Progress, Run, RunState
-from besom.store.sqlite.part import Part
-from besom.store.sqlite.queries import SQL
-from besom.store.sqlite.rows import attempt_of, history_of, latest_attempt, params_of, run_of
+from besom.store.relational.part import Part
+from besom.store.relational.rows import attempt_of, history_of, latest_attempt, params_of, run_of
 
 COUNTED = (
     RunState.PENDING,
@@ -31,14 +30,14 @@ class Reading(Part):
     def progress(self, sweep_id: str) -> Progress:
         """Read the counts that the schema's triggers keep."""
         sweep = self.get_sweep(sweep_id)
-        *counted, started = self._database.read(SQL.counts, (sweep_id,))[0]
+        *counted, started = self._database.read(self._sql.counts, (sweep_id,))[0]
         best = self.best_run(sweep_id)
         return Progress(
             state=sweep.state,
             counts={state: runs for state, runs in zip(COUNTED, counted, strict=True) if runs},
             expected=sweep.expected_runs,
             exhausted=sweep.exhausted,
-            buffered=self._database.read(SQL.buffered, (sweep_id,))[0][0],
+            buffered=self._database.read(self._sql.buffered, (sweep_id,))[0][0],
             best=best.value if best else None,
             started=started,
         )
@@ -51,7 +50,7 @@ class Reading(Part):
         changed_after: int | None = None,
         limit: int | None = None,
     ) -> list[Run]:
-        """Filter in SQL."""
+        """Filter in self._sql."""
         wanted = None if states is None else json.dumps([state.value for state in states])
         columns = {
             "sweep": sweep_id,
@@ -59,27 +58,31 @@ class Reading(Part):
             "after": changed_after,
             "limit": -1 if limit is None else limit,
         }
-        sql = SQL.list_runs if changed_after is None else SQL.list_changed
+        sql = self._sql.list_runs if changed_after is None else self._sql.list_changed
         return [run_of(row) for row in self._database.read(sql, columns)]
 
     def best_run(self, sweep_id: str) -> Run | None:
         """Compare the best ended run, which an index knows, with the few that run."""
         metric = self.get_sweep(sweep_id).metric
         lowest = metric is None or metric.goal == "minimize"
-        queries = (SQL.lowest, SQL.lowest_running) if lowest else (SQL.highest, SQL.highest_running)
+        queries = (
+            (self._sql.lowest, self._sql.lowest_running)
+            if lowest
+            else (self._sql.highest, self._sql.highest_running)
+        )
         runs = [run_of(row) for sql in queries for row in self._database.read(sql, {"sweep": sweep_id})]
         sign = 1.0 if lowest else -1.0
         return min(runs, key=lambda run: (sign * (run.value or 0.0), run.number), default=None)
 
     def find_key(self, sweep_id: str, key: str) -> Run | None:
         """Look the point up in the unique index."""
-        rows = self._database.read(SQL.find_key, (sweep_id, key))
+        rows = self._database.read(self._sql.find_key, (sweep_id, key))
         return run_of(rows[0]) if rows else None
 
     def attempts(self, run_id: str) -> list[Attempt]:
         """Read the archive, and the run's row where it holds an attempt that is not in there."""
         run = self.get_run(run_id)
-        found = [attempt_of(row) for row in self._database.read(SQL.attempts, (run_id,))]
+        found = [attempt_of(row) for row in self._database.read(self._sql.attempts, (run_id,))]
         archived = found[-1].attempt if found else 0
         if run.attempt > archived and (run.state is RunState.RUNNING or run.state in ENDED):
             found.append(latest_attempt(run))
@@ -90,16 +93,18 @@ class Reading(Part):
     ) -> list[HistoryRow]:
         """Walk the primary key."""
         columns = {"run": run_id, "attempt": attempt, "after": after, "limit": -1 if limit is None else limit}
-        return [history_of(row) for row in self._database.read(SQL.history, columns)]
+        return [history_of(row) for row in self._database.read(self._sql.history, columns)]
 
     def last_row(self, lease: Lease) -> HistoryRow | None:
         """Look at the end of the primary key."""
-        rows = self._database.read(SQL.last_row, (lease.run_id, lease.attempt))
+        rows = self._database.read(self._sql.last_row, (lease.run_id, lease.attempt))
         return history_of(rows[0]) if rows else None
 
     def observations(self, sweep_id: str, *, after: int = 0, limit: int = 1000) -> list[Observation]:
         """Walk the index on `changed`."""
-        rows = self._database.read(SQL.observations, {"sweep": sweep_id, "after": after, "limit": limit})
+        rows = self._database.read(
+            self._sql.observations, {"sweep": sweep_id, "after": after, "limit": limit}
+        )
         return [
             Observation(
                 run_id=run_id, state=RunState(state), params=params_of(params), value=value, changed=changed
@@ -109,7 +114,7 @@ class Reading(Part):
 
     def active(self, sweep_id: str) -> list[Params]:
         """Read the two partial indexes and the buffer."""
-        return [params_of(params) for (params,) in self._database.read(SQL.active, {"sweep": sweep_id})]
+        return [params_of(params) for (params,) in self._database.read(self._sql.active, {"sweep": sweep_id})]
 
     def mark(self, sweep_id: str, run_id: str, rung: int, loss: float) -> None:
         """Insert or replace the mark."""
@@ -117,19 +122,19 @@ class Reading(Part):
             raise UsageError(
                 f"run {run_id}: the loss at rung {rung} is not a number; only numbers can be compared"
             )
-        with self._database.connection() as transaction:
+        with self._database.transaction() as transaction:
             self._run_row(transaction, run_id)
             columns = {"sweep": sweep_id, "run": run_id, "rung": rung, "loss": float(loss)}
-            transaction.execute(SQL.mark, columns)
+            transaction.execute(self._sql.mark, columns)
 
     def rung_size(self, sweep_id: str, rung: int) -> int:
         """Read the count that the schema's triggers keep."""
-        size: int = self._database.read(SQL.rung_size, (sweep_id, rung))[0][0]
+        size: int = self._database.read(self._sql.rung_size, (sweep_id, rung))[0][0]
         return size
 
     def rung_loss(self, sweep_id: str, rung: int, k: int) -> float:
         """Step through the index; 10 000 marks take a fraction of a millisecond."""
-        rows = self._database.read(SQL.rung_loss, (sweep_id, rung, k)) if k >= 0 else []
+        rows = self._database.read(self._sql.rung_loss, (sweep_id, rung, k)) if k >= 0 else []
         if not rows:
             raise IndexError(f"rung {rung} of sweep {sweep_id} has no loss number {k}")
         loss: float = rows[0][0]
@@ -137,4 +142,4 @@ class Reading(Part):
 
     def run_marks(self, run_id: str) -> dict[int, float]:
         """Read the primary key."""
-        return {int(rung): float(loss) for rung, loss in self._database.read(SQL.run_marks, (run_id,))}
+        return {int(rung): float(loss) for rung, loss in self._database.read(self._sql.run_marks, (run_id,))}
