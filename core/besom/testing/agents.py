@@ -114,10 +114,13 @@ class Lab:
 
 
 @contextmanager
-def open_lab(folder: Path) -> Generator[Lab]:
-    """Give a lab in an empty folder, and leave no agent of it running; `BESOM_DIR` must be its `.besom`."""
+def open_lab(folder: Path, *, url: str | None = None) -> Generator[Lab]:
+    """Give a lab in an empty folder, and leave no agent of it running; `BESOM_DIR` must be its `.besom`.
+
+    Its store is a SQLite file there, or the one at `url`.
+    """
     (folder / ".besom").mkdir()
-    store = open_store(f"sqlite:///{folder / '.besom' / 'besom.db'}")
+    store = open_store(url or f"sqlite:///{folder / '.besom' / 'besom.db'}")
     made = Lab(folder, store)
     try:
         yield made
