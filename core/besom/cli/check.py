@@ -21,15 +21,21 @@ TRIES = 64  # points that constraints rule out before the first one that is allo
 
 @click.command()
 @click.argument("file", metavar="SWEEP.YAML", type=click.Path(path_type=Path))
+@click.option("--no-program", is_flag=True, help="Do not ask the program whether it takes the parameters.")
 @json_option
-def check(file: Path, *, as_json: bool) -> None:
-    """Validate SWEEP.YAML, and show its space, Est. Runs and the command line of its first run."""
+def check(file: Path, *, no_program: bool, as_json: bool) -> None:
+    """Validate SWEEP.YAML, and show its space, Est. Runs and the command line of its first run.
+
+    A program that can say what it would do without training (built with LightningCLI, say) is asked whether it
+    takes the parameters; leaves with 2 if not.
+    """
     from besom.sweepfile import load
 
     config = load(file)
     params = first_params(config)
     command = None if params is None else _command(config, params)
     warnings = list(_warnings(config, params))
+    faults = None if no_program or params is None or command is None else _ask(config, params, warnings)
     if as_json:
         print_json(
             {
@@ -42,14 +48,21 @@ def check(file: Path, *, as_json: bool) -> None:
                 "expected_runs": config.expected_runs,
                 "first": None if params is None else {"params": dict(params), "command": command},
                 "warnings": warnings,
+                "faults": faults,
             }
         )
-        return
-    _print_space(config)
-    click.echo()
-    _print_summary(config, command)
-    for warning in warnings:
-        say(f"warning: {warning}")
+    else:
+        _print_space(config)
+        click.echo()
+        _print_summary(config, command)
+        for warning in warnings:
+            say(f"warning: {warning}")
+        for fault in faults or ():
+            say(f"{file}: {fault}")
+        if faults == []:
+            say("the program takes these parameters")
+    if faults:
+        raise click.exceptions.Exit(UsageError.exit_code)
 
 
 def _print_space(config: SweepConfig) -> None:
@@ -113,6 +126,18 @@ def _command(config: SweepConfig, params: Params) -> list[str] | None:
     try:
         return build_command(config, params, folder=run_folder("RUN_ID"))
     except UsageError:
+        return None
+
+
+def _ask(config: SweepConfig, params: Params, warnings: list[str]) -> list[str] | None:
+    """Give what the program finds wrong with the parameters, None if it was not asked; may add a warning."""
+    from besom.agent.rehearse import rehearse
+
+    try:
+        return rehearse(config, params)
+    except UsageError as error:
+        if str(error) not in warnings:
+            warnings.append(str(error))
         return None
 
 
