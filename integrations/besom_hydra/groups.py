@@ -1,0 +1,223 @@
+"""Tells which of a sweep's parameters are config groups of a Hydra app, and which of those it has chosen yet.
+
+Hydra's own config loader answers, over the app's config folder and what the command adds to it. Configs that
+the program itself registers (`ConfigStore`) are there only in the program, so where the loader does not know
+a name the program is asked: `--help` with a template that prints the groups. That never runs the task.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from besom.errors import UsageError
+from besom_hydra.arguments import is_group_key, overrides, split_override
+from besom_hydra.source import UNSAID, MainCall
+
+ASK_PATIENCE = 120.0
+_GROUPS_ONLY = r"hydra.help.template='\$APP_CONFIG_GROUPS'"
+_GROUP_LINE = re.compile(r"^(?P<group>[A-Za-z_][\w/-]*): (?P<options>.+)$", re.MULTILINE | re.ASCII)
+_FLAGS = {
+    **dict.fromkeys(("--config-path", "-cp"), "path"),
+    **dict.fromkeys(("--config-name", "-cn"), "name"),
+    **dict.fromkeys(("--config-dir", "-cd"), "dir"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a command's fixed words tell Hydra."""
+
+    flags: Mapping[str, str]  # path, name, dir
+    overrides: tuple[str, ...]
+    multirun: bool
+
+
+def read_words(words: Sequence[str]) -> Words:
+    """Read the words that follow a Hydra app's name on a command line."""
+    flags: dict[str, str] = {}
+    lines: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        flag, equals, value = word.partition("=")
+        if flag in _FLAGS:
+            flags[_FLAGS[flag]] = value if equals else next(rest, "")
+        elif "=" in word and not word.startswith("-"):
+            lines.append(word)
+    return Words(flags, tuple(lines), any(word in ("-m", "--multirun") for word in words))
+
+
+@dataclass(slots=True)
+class Groups:
+    """The config groups of one app under one command; answers are kept, as every run asks the same."""
+
+    loader: Any  # Hydra's ConfigLoader; None when only the program can tell
+    config_name: str | None
+    fixed: tuple[str, ...]
+    ask_argv: tuple[str, ...]  # how the program is started, without parameters
+    place: Path
+    _asked: dict[str, list[str]] | None = None
+    _prefixes: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict[Any, Any])
+
+    def options(self, key: str) -> list[str] | None:
+        """Give a group's options; None when `key` is no config group."""
+        if "." in key.partition("@")[0]:
+            return None
+        group = key.partition("@")[0]
+        found = self._known(group)
+        if not found and not self._has(group):
+            found = self._ask().get(group, [])
+        return found or ([] if is_group_key(key) else None)
+
+    def prefixes(self, chosen: Mapping[str, str]) -> dict[str, str]:
+        """Give "" for each chosen group that the defaults list has, "+" for the others."""
+        lines = tuple(line for key, option in chosen.items() for line in overrides(key, option, prefix=""))
+        if lines not in self._prefixes:
+            self._prefixes[lines] = self._settle(dict(chosen))
+        return self._prefixes[lines]
+
+    def _settle(self, chosen: dict[str, str]) -> dict[str, str]:
+        """Try the choices without "+"; where a group is in no defaults list, find out which one by one.
+
+        A group may be there only because of what was chosen for another, so they are tried until no more
+        fit.
+        """
+        settled: dict[str, str] = {}
+        if self._composes(dict.fromkeys(chosen, ""), chosen):
+            return dict.fromkeys(chosen, "")
+        before = -1
+        while len(settled) > before:
+            before = len(settled)
+            for key in chosen.keys() - settled.keys():
+                if self._composes({**settled, key: ""}, chosen):
+                    settled[key] = ""
+        return {key: settled.get(key, "+") for key in chosen}
+
+    def _composes(self, prefixes: Mapping[str, str], chosen: Mapping[str, str]) -> bool:
+        from hydra.errors import HydraException
+
+        lines = [line for key in prefixes for line in overrides(key, chosen[key], prefix=prefixes[key])]
+        if self.loader is None or self._asked:
+            done = self._run([*lines, "--cfg", "job"])
+            return done.returncode == 0 or "No match in the defaults list" not in done.stderr
+        from hydra.types import RunMode
+
+        try:
+            self.loader.compute_defaults_list(self.config_name, [*self.fixed, *lines], RunMode.RUN)
+        except HydraException as error:
+            return "Could not override" not in str(error)
+        return True
+
+    def _known(self, group: str) -> list[str]:
+        from hydra.errors import HydraException
+
+        if self.loader is None:
+            return []
+        try:
+            found: list[str] = self.loader.get_group_options(
+                group, config_name=self.config_name, overrides=list(self.fixed)
+            )
+        except (HydraException, TypeError):
+            return []
+        return found
+
+    def _has(self, key: str) -> bool:
+        """Say whether the app's config, without any parameters, has a plain value of that name."""
+        from hydra.errors import HydraException
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
+        if self.loader is None:
+            return False
+        from hydra.types import RunMode
+
+        try:
+            config = self.loader.load_configuration(self.config_name, list(self.fixed), RunMode.RUN)
+        except (HydraException, OmegaConfBaseException):
+            return False
+        return key in OmegaConf.to_container(config, resolve=False)
+
+    def _ask(self) -> dict[str, list[str]]:
+        if self._asked is None:
+            done = self._run(["--help", _GROUPS_ONLY])
+            found = _GROUP_LINE.finditer(done.stdout) if done.returncode == 0 else ()
+            self._asked = {item["group"]: item["options"].split(", ") for item in found}
+        return self._asked
+
+    def _run(self, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        argv = [*self.ask_argv, *self.fixed, *words]
+        try:
+            return subprocess.run(
+                argv,
+                cwd=self.place,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=ASK_PATIENCE,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return subprocess.CompletedProcess(argv, 1, "", str(error))
+
+
+def open_groups(program: Path, call: MainCall, words: Words, ask_argv: Sequence[str], place: Path) -> Groups:
+    """Give the config groups of a program; UsageError when the folder of its configs is not there."""
+    from hydra import version
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.utils import create_config_search_path
+    from hydra.core.config_search_path import SearchPathQuery
+    from hydra.core.utils import setup_globals
+
+    base = call.version_base
+    version.setbase(base if base is None or base != UNSAID else "1.1")
+    setup_globals()
+    if "path" in words.flags:
+        call = MainCall(words.flags["path"], call.config_name, base)
+    search_path = create_config_search_path(call.config_dir(program))
+    if "dir" in words.flags:
+        extra = (place / words.flags["dir"]).resolve()
+        search_path.prepend("command-line", f"file://{extra}", SearchPathQuery(provider="schema"))
+    return Groups(
+        ConfigLoaderImpl(config_search_path=search_path),
+        words.flags.get("name", call.config_name),
+        words.overrides,
+        tuple(ask_argv),
+        place,
+    )
+
+
+def write_overrides(params: Mapping[str, Any], groups: Groups | None) -> list[str]:
+    """Give the Hydra overrides of parameters by dotted name: config groups first, then everything else.
+
+    Without `groups`, only names with a slash or an @ are taken for config groups. UsageError where a group
+    has no such option, or Hydra has no words for something.
+    """
+    chosen: dict[str, Any] = {}
+    for name, value in params.items():
+        key = split_override(name)[1] or name
+        options = (groups.options(key) if groups else None) or ([] if is_group_key(key) else None)
+        if options is not None and not isinstance(value, dict):
+            _check_option(key, value, options)
+            chosen[name] = value
+    plain = {name: value for name, value in params.items() if name not in chosen}
+    free = {name: value for name, value in chosen.items() if not name.startswith("+")}
+    prefixes = groups.prefixes(free) if groups and free else {}
+    lines = [line for name in chosen for line in overrides(name, chosen[name], prefix=prefixes.get(name, ""))]
+    return lines + [line for name, value in plain.items() for line in overrides(name, value)]
+
+
+def _check_option(key: str, value: Any, options: list[str]) -> None:
+    wanted: list[Any] = value if isinstance(value, list) else [value]
+    for option in wanted:
+        if not isinstance(option, str):
+            raise UsageError(f"{key} is a config group of this Hydra app; its options are text, not {option!r}")
+        if options and option not in options and option.removesuffix(".yaml") not in options and "/" not in option:
+            close = difflib.get_close_matches(option, options, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(options)}"
+            raise UsageError(f"the config group {key} of this Hydra app has no option {option!r}; {hint}")
