@@ -110,6 +110,7 @@ class RunFile:
     project: str | None = None
     entity: str | None = None
     metric: Metric | None = None
+    resumed: bool = False  # an earlier process of this same attempt was interrupted
 
 
 def write_run_folder(folder: RunFolder, run: Run, sweep: Sweep | None) -> None:

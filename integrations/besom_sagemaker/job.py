@@ -26,10 +26,11 @@ trusts the `delivered` entry that the program wrote for the store it had inside 
 and hold whole lines only; `RunStatus.journal_bytes` is how long they are together, so a run is all there once
 its status has ended and that many bytes have come.
 
-**Stops.** To stop one run, write `stop.json` into its prefix: the runner looks twice a second, and the
-program sees it as `should_stop`, or as SIGTERM if it never asks. To stop a whole job, call StopTrainingJob: SIGTERM
-reaches the runner, which looks for `stop.json` of the current run once more. With one, the run is *stopped*;
-without one, it is *preempted*, as a spot interruption is: SIGTERM to the program, SIGKILL after `grace`.
+**Stops.** To stop one run, write `stop.json` into its prefix: the runner looks three times a second, and the
+program sees it as `should_stop`, or as SIGTERM if it never asks. To stop a whole job, call StopTrainingJob:
+SIGTERM reaches the runner, which looks for `stop.json` of the current run once more. With one, the run is
+*stopped*; without one, it is *preempted*, as by a spot interruption: SIGTERM to the program, SIGKILL after
+`grace`.
 
 **Endings.** Of a run: `RunStatus.outcome`; it, not the training job's status, says how a run ended. Of the
 job: the exit codes below, with the reason in /opt/ml/output/failure.

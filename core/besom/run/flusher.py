@@ -119,7 +119,7 @@ class Flusher:
     def _work(self) -> None:
         pause = 0.0
         while not self._closing.wait(pause):
-            self._wake.wait(LONGEST_PAUSE)
+            self._wake.wait(min(LONGEST_PAUSE, self._lease_seconds / 3))
             self._wake.clear()
             began = time.monotonic()
             try:

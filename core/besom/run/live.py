@@ -130,14 +130,14 @@ class LiveRun:
 
     @property
     def resumed(self) -> bool:
-        """Whether an earlier attempt was interrupted, so that this one should go on from `resume_path`."""
-        return self._about.attempt > 1
+        """Whether this run was interrupted before, so that it should go on from `resume_path`."""
+        return self._about.attempt > 1 or self._about.resumed
 
     @property
     def resume_path(self) -> Path | None:
         """The checkpoint to go on from: the last `save_checkpoint`, else the newest in `dir/checkpoints`.
 
-        None in a first attempt, and when there is none.
+        None where the run was not interrupted before, and when there is none.
         """
         if not self.resumed or self._folder is None:
             return None
