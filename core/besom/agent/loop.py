@@ -20,7 +20,6 @@ from besom.agent.breaker import Breaker
 from besom.agent.ending import Told
 from besom.agent.gpus import gpu_slots, visible_gpus
 from besom.agent.job import Job
-from besom.agent.macros import fitted
 from besom.agent.options import AgentEvent, AgentOptions, AgentResult, EventKind, ignore
 from besom.agent.patience import Patience, idle_pause
 from besom.agent.prepare import prepare_folder
