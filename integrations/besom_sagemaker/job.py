@@ -120,7 +120,6 @@ class RunSpec:
     number: int
     name: str
     params: Mapping[str, Any]
-    flat: Mapping[str, Any]  # `config.space.flatten(params)`: what the command's macros take
     prefix: str  # `Layout.run`; ends with "/"
     earlier: tuple[Earlier, ...] = ()
     checkpoints: str | None = None  # an S3 prefix to fetch if its checkpoint folder is empty at the start
@@ -134,8 +133,8 @@ class Launch:
     "s3://.../FILE.tar.gz", or None (the image has it, and `folder` is where).
     """
 
-    command: tuple[str, ...]  # the sweep's, with its macros; () with `toolkit`
-    program: str | None = None
+    command: tuple[str, ...] = ()  # with macros, as in a sweep file; (): the sweep's own
+    program: str | None = None  # None: the sweep's own
     source: str | None = f"channel:{CHANNEL}/{SOURCE}"
     folder: str | None = None  # the working directory, inside the source unless absolute
     toolkit: bool = False
@@ -149,7 +148,8 @@ class JobDocument:
 
     sweep_id: str
     job_name: str
-    launch: Launch
+    config: Mapping[str, Any]  # `Sweep.config`
+    launch: Launch = Launch()
     runs: tuple[RunSpec, ...] = ()  # one after another
     project: str | None = None
     entity: str | None = None
