@@ -66,6 +66,7 @@ __all__ = [
     "log_code",
     "mark_preempting",
     "run",
+    "sagemaker_auth",
     "summary",
     "sweep",
 ]
@@ -154,6 +155,22 @@ def log_code(root: str | os.PathLike[str] = ".") -> os.PathLike[str] | None:
 def mark_preempting() -> None:
     """Say that this process is about to be preempted; see `LiveRun.mark_preempting`."""
     _attached("mark_preempting").mark_preempting()
+
+
+def sagemaker_auth(
+    overrides: Mapping[str, str] | None = None,
+    path: str | os.PathLike[str] = ".",
+    api_key: str | None = None,
+) -> dict[str, str]:
+    """Let the SageMaker jobs of this process have credentials; gives the references that they get.
+
+    No secret is written into `path`, the estimator's source_dir, as W&B's function of this name does; see
+    `besom_sagemaker.auth`.
+    """
+    from besom.plugins import load_plugin
+
+    given: dict[str, str] = load_plugin("besom.doors", "sagemaker_auth")(overrides, path, api_key)
+    return given
 
 
 def _active() -> LiveRun | None:

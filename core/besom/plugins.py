@@ -1,7 +1,8 @@
 """Finds the implementations behind besom's protocols by name: besom's own, and those other packages bring.
 
 A package adds one by an entry point in the group `besom.stores` (by URL scheme), `besom.methods`,
-`besom.stoppers`, `besom.launchers`, `besom.macros` or `besom.checkers`.
+`besom.stoppers`, `besom.launchers`, `besom.macros`, `besom.checkers`, `besom.commands` (a click command for
+the command line) or `besom.doors` (what a function of `besom` calls where an integration does the work).
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ BUILTIN = {
         "lightning": "besom_lightning.check:check_program",
     },
     "besom.macros": {"args_hydra": "besom_hydra.macro:ARGS_HYDRA"},
+    "besom.commands": {"secrets": "besom_sagemaker.commands.secrets:secrets"},
+    "besom.doors": {"sagemaker_auth": "besom_sagemaker.auth:sagemaker_auth"},
 }
 
 
