@@ -5,20 +5,24 @@ from __future__ import annotations
 import hashlib
 import re
 
+PREFIX = "besom-"
+"""What all names begin with, so that an IAM policy can be about these jobs alone."""
+
 LONGEST = 63
 _SWEEP = 8
 _HASH = 6
 
 
 def job_name(sweep_id: str, run_id: str, attempt: int) -> str:
-    """Give `<sweep8>-<run>-a<attempt>-<hash6>`: equal for equal arguments, and a valid name for any.
+    """Give `besom-<sweep8>-<run>-a<attempt>-<hash6>`: equal for equal arguments, and a valid name for any.
 
     At most 63 letters, digits and hyphens, as CreateTrainingJob asks; the hash keeps apart what shortening
     and replacing made alike.
     """
     ending = f"a{attempt}-{_hash(sweep_id, run_id, str(attempt))}"
-    run = _word(run_id)[: LONGEST - _SWEEP - len(ending) - 2].strip("-") or "run"
-    return f"{job_prefix(sweep_id)}-{run}-{ending}"
+    beginning = job_prefix(sweep_id)
+    run = _word(run_id)[: LONGEST - len(beginning) - len(ending) - 2].strip("-") or "run"
+    return f"{beginning}-{run}-{ending}"
 
 
 def agent_job_name(sweep_id: str, number: int) -> str:
@@ -28,7 +32,7 @@ def agent_job_name(sweep_id: str, number: int) -> str:
 
 def job_prefix(sweep_id: str) -> str:
     """Give what the names of all of a sweep's jobs begin with."""
-    return _word(sweep_id)[:_SWEEP].strip("-") or "sweep"
+    return f"{PREFIX}{_word(sweep_id)[:_SWEEP].strip('-') or 'sweep'}"
 
 
 def _word(text: str) -> str:

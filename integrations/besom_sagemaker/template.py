@@ -53,8 +53,8 @@ def read_template(
 ) -> JobTemplate:
     """Give the template in an estimator, a ModelTrainer, a request, or the file that holds one.
 
-    `inputs` are channels: what `estimator.fit` or `ModelTrainer.train` takes, or a mapping of channel names to
-    S3 addresses. `program` and `source_dir` replace the template's. UsageError when it is none of these.
+    `inputs` are channels: what `estimator.fit` or `ModelTrainer.train` takes, or a mapping of channel names
+    to S3 addresses. `program` and `source_dir` replace the template's. UsageError when it is none of these.
     """
     if isinstance(template, JobTemplate):
         found = template
@@ -151,7 +151,7 @@ def _from_file(path: Path, inputs: Any) -> JobTemplate:
 
 
 def _channels(inputs: Any) -> list[dict[str, Any]]:
-    """Give channels as a request has them, from a mapping of names to S3 addresses, or from a list of them."""
+    """Give channels as a request has them, from a mapping of names to S3 addresses or a list of them."""
     if inputs is None:
         return []
     if isinstance(inputs, str):

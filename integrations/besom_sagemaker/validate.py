@@ -1,8 +1,8 @@
 """Says offline, and exactly, what SageMaker would refuse in a CreateTrainingJob request.
 
-botocore checks the types and names of a request, but neither lengths, counts, patterns nor allowed words: those
-come back from the service as one error at a time, once a job is submitted. All of them stand in the service
-model that botocore brings along.
+botocore checks the types and names of a request, but neither lengths, counts, patterns nor allowed words:
+those come back from the service as one error at a time, once a job is submitted. All of them stand in the
+service model that botocore brings along.
 """
 
 from __future__ import annotations
@@ -136,8 +136,8 @@ def _rules(request: Mapping[str, Any]) -> Iterator[str]:
             yield "StoppingCondition.MaxWaitTimeInSeconds: is missing; spot training needs it"
         elif longest is not None and wait < longest:
             yield (
-                f"StoppingCondition.MaxWaitTimeInSeconds: {wait} is less than MaxRuntimeInSeconds ({longest});"
-                " spot training needs at least as much"
+                f"StoppingCondition.MaxWaitTimeInSeconds: {wait} is less than MaxRuntimeInSeconds"
+                f" ({longest}); spot training needs at least as much"
             )
         if resources.get("KeepAlivePeriodInSeconds"):
             yield "ResourceConfig.KeepAlivePeriodInSeconds: there are no warm pools with spot training"
