@@ -13,7 +13,9 @@ from typing import Any, cast
 from besom.agent.rehearse import Answer, Rehearsal
 
 CLASSES = frozenset({"LightningCLI", "SweepCLI"})
-ROUNDS = 8  # a parser names one wrong parameter at a time, and each round imports Lightning anew
+MOST = (
+    8  # wrong parameters that are looked for: a parser names one at a time, and each imports Lightning anew
+)
 
 _UNKNOWN = re.compile(r"not accept|not expected|unrecognized arguments|ambiguous option|No action for")
 _WORD = re.compile(r"""(?:["']|--)([\w.\-]+)""")
@@ -32,16 +34,15 @@ def check_program(rehearsal: Rehearsal) -> Sequence[str] | None:
         return None
     flat = rehearsal.config.space.flatten(rehearsal.params)
     wrong: dict[str, str] = {}
-    for _ in range(ROUNDS):
-        taken = {name: value for name, value in flat.items() if name not in wrong}
-        answer = _ask(rehearsal, taken)
-        if answer.code == 0:
-            return _faults(wrong, flat, taken, answer)
-        found = {name: answer.errors for name in guilty(answer.errors, list(taken))}
-        if not found:
-            break
-        wrong |= found
-    return [*_faults(wrong, flat, {}, None), *([_complaint(answer.errors)] if not found else [])]
+    answer = _ask(rehearsal, flat)
+    while (
+        answer.code
+        and len(wrong) < MOST
+        and (found := guilty(answer.errors, [name for name in flat if name not in wrong]))
+    ):
+        wrong |= dict.fromkeys(found, answer.errors)
+        answer = _ask(rehearsal, {name: value for name, value in flat.items() if name not in wrong})
+    return _faults(wrong, flat, answer)
 
 
 def _ask(rehearsal: Rehearsal, flat: Mapping[str, Any]) -> Answer:
@@ -93,13 +94,13 @@ def guilty(errors: str, names: Sequence[str]) -> list[str]:
         return any(name == place or name.startswith(f"{place}.") for place in places)
 
     unknown = _UNKNOWN.search(complaint) is not None
-    tiers = (
+    tiers: tuple[list[str], ...] = (
         [name for name in names if unknown and within(name, pairs)],
         [name for name in names if unknown and name.rpartition(".")[2] in words],
         [name for name in names if name in words],
         [name for name in names if within(name, words)],
     )
-    return next((tier for tier in tiers if tier), [])
+    return next(filter(None, tiers), list[str]())
 
 
 def _complaint(errors: str) -> str:
@@ -110,21 +111,18 @@ def _complaint(errors: str) -> str:
     return "\n".join(errors.strip().splitlines()[-3:]) or "the program failed and said nothing"
 
 
-def _faults(
-    wrong: Mapping[str, str], flat: Mapping[str, Any], taken: Mapping[str, Any], answer: Answer | None
-) -> list[str]:
-    printed = None if answer is None else _printed(answer.output)
-    known = [] if printed is None else sorted({name for name, _ in _leaves(printed)})
+def _faults(wrong: Mapping[str, str], flat: Mapping[str, Any], answer: Answer) -> list[str]:
+    printed = _printed(answer.output) if answer.code == 0 else None
+    known = sorted(_names(printed or {}))
     faults = [_explain(name, flat[name], errors, known) for name, errors in wrong.items()]
-    if answer is not None and printed is None:
-        return [*faults, "the program printed no config; is its LightningCLI the first thing it builds?"]
-    for name, value in taken.items():
+    if answer.code:
+        return [*faults, _complaint(answer.errors)]
+    if printed is None:
+        return [*faults, "the program printed no config; is its LightningCLI the first thing that it builds?"]
+    for name in [name for name in flat if name not in wrong]:
         arrived = _find(printed, name.split("."))
-        if _is_other(value, arrived):
-            faults.append(
-                f"parameters.{name}: the program has {arrived!r} where the sweep says {value!r}; the command must "
-                "hand it over, behind every other config, to an argument of its type"
-            )
+        if _is_other(flat[name], arrived):
+            faults.append(f"parameters.{name}: {flat[name]!r} reaches the program as {arrived!r}")
     return faults
 
 
@@ -156,11 +154,11 @@ def _printed(output: str) -> Mapping[str, Any] | None:
     return cast("Mapping[str, Any]", config) if isinstance(config, dict) else None
 
 
-def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _names(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     for key, value in config.items():
-        yield f"{prefix}{key}", value
+        yield f"{prefix}{key}"
         if isinstance(value, Mapping):
-            yield from _leaves(cast("Mapping[str, Any]", value), f"{prefix}{key}.")
+            yield from _names(cast("Mapping[str, Any]", value), f"{prefix}{key}.")
 
 
 def _find(config: Any, path: Sequence[str]) -> Any:
@@ -179,7 +177,7 @@ def _find(config: Any, path: Sequence[str]) -> Any:
 
 
 def _is_other(value: Any, arrived: Any) -> bool:
-    """Say whether a plain value arrived as another one; 3 as 3.0 is the same, and so is a class by a long name."""
+    """Say whether a plain value arrived as another one; 3 as 3.0 is the same, as is a class's long name."""
     plain = (str, int, float, bool, type(None))
     if arrived is _MISSING or not isinstance(value, plain) or not isinstance(arrived, plain):
         return False

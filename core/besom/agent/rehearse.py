@@ -1,9 +1,9 @@
-"""Asks a sweep's program, before any run, whether it takes its parameters: what `besom check` does at its end.
+"""Asks a sweep's program, before any run, whether it takes its parameters: the last thing `besom check` does.
 
-How to ask depends on what the program is built with. So it is asked by **checkers**, which are found by entry
-point in the group `besom.checkers`: functions that get a `Rehearsal` and give None where the program is not of
-their kind, else its faults, one line each. A checker may start the program (`Rehearsal.ask`), with arguments
-that make it say what it would do; it must never let it train.
+How to ask depends on what the program is built with. So it is asked by **checkers**, which are found by
+entry point in the group `besom.checkers`: functions that get a `Rehearsal` and give None where the program is
+not of their kind, else its faults, one line each. A checker may start the program (`Rehearsal.ask`), with
+arguments that make it say what it would do; it must never let it train.
 """
 
 from __future__ import annotations

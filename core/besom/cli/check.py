@@ -26,8 +26,8 @@ TRIES = 64  # points that constraints rule out before the first one that is allo
 def check(file: Path, *, no_program: bool, as_json: bool) -> None:
     """Validate SWEEP.YAML, and show its space, Est. Runs and the command line of its first run.
 
-    A program that can say what it would do without training (built with LightningCLI, say) is asked whether it
-    takes the parameters; leaves with 2 if not.
+    A program that can say what it would do without training, such as one built with LightningCLI, is asked
+    whether it takes the parameters; leaves with 2 if not.
     """
     from besom.sweepfile import load
 

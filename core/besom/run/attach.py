@@ -7,6 +7,7 @@ in the environment (attach, never claim); else a new run outside every sweep.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import logging
 import os
@@ -88,6 +89,18 @@ def init(
     return run
 
 
+def sweep_folder() -> RunFolder | None:
+    """Give the folder of the sweep's run that `init` would give here, None outside every sweep.
+
+    Attaches to nothing: what must know the parameters before there is a run reads its `params_file`.
+    """
+    for run in (active_run(), _assignment):
+        if run is not None and not run.ended:
+            return RunFolder(run.dir) if run.sweep_id else None
+    told = [os.environ.get(name) for name in ("BESOM_RUN_ID", "BESOM_SWEEP_ID", "BESOM_RUN_DIR")]
+    return RunFolder(Path(str(told[-1]))) if all(told) else None
+
+
 @contextmanager
 def assigned(run: Run, sweep: Sweep, store: Store, folder: RunFolder) -> Generator[LiveRun]:
     """Inside, `init` in this process gives this run; leaving ends it by how it is left, unless it has ended.
@@ -150,7 +163,8 @@ def _detached(
     about: RunFile, folder: RunFolder | None, given: Mapping[str, Any], params: Mapping[str, Any], allow: bool
 ) -> LiveRun:
     """Make a run that keeps nothing."""
-    return LiveRun(about, folder, Config({**read_defaults(), **given}, swept=params, allow_val_change=allow))
+    config = Config({**read_defaults(), **given}, swept=params, allow_val_change=allow)
+    return LiveRun(about, folder, config, params=params)
 
 
 def _from_environment(given: Mapping[str, Any], allow: bool) -> LiveRun:
@@ -258,17 +272,17 @@ def _attached(
         )
         start |= {"step": step - 1, "summary": summarizer.summary, "counts": summarizer.counts}
     journal = Journal(path)
-    flusher = None
-    if journal.lock():
-        flusher = Flusher(
-            open_store,
-            Lease(about.run_id, about.attempt),
-            about.sweep_id,
-            path,
-            lease_seconds=_lease_seconds(),
-            keep_store=keep_store,
-        )
-    else:
+    new_flusher = functools.partial(
+        Flusher,
+        open_store,
+        Lease(about.run_id, about.attempt),
+        about.sweep_id,
+        path,
+        lease_seconds=_lease_seconds(),
+        keep_store=keep_store,
+    )
+    flusher = new_flusher() if journal.lock() else None
+    if flusher is None:
         logger.info(
             "run %s is written by another process already; this one adds to its journal", about.run_id
         )
@@ -283,8 +297,10 @@ def _attached(
         about,
         folder,
         config,
+        params=params,
         journal=journal,
         flusher=flusher,
+        new_flusher=new_flusher,
         summarizer=summarizer,
         step=step,
         judged=judged,
