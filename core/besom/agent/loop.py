@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from besom.agent.breaker import Breaker
-from besom.agent.ending import Told
+from besom.agent.ending import Told, exit_status
 from besom.agent.gpus import gpu_slots, visible_gpus
 from besom.agent.job import Job
 from besom.agent.options import AgentEvent, AgentOptions, AgentResult, EventKind, ignore
@@ -297,7 +297,7 @@ class _Loop:
     def _ended(self, job: Job) -> None:
         job.code = job.child.reap()
         now = time.monotonic()
-        undecided = job.told is None and self.tier < 2 and abs(job.code) % 128 in LEAVE
+        undecided = job.told is None and self.tier < 2 and exit_status(job.code) - 128 in LEAVE
         job.settle_at = now + _UNDECIDED if undecided else now
         self.claim_at = now
         self.claim_pause.reset()
