@@ -37,7 +37,7 @@ def sweep_cli(base: type[Any] | None = None) -> type[Any]:
     `base` is any LightningCLI class, by default that of the import root that is loaded (`lightning.pytorch`
     where both are). UsageError if Lightning is not installed.
     """
-    return _made(_loaded() if base is None else base)
+    return _made(cast("Any", base or _loaded()))
 
 
 @functools.cache
@@ -74,13 +74,13 @@ class InSweep:
     trainer_defaults: dict[str, Any]
     _get: Any
     _parser: Any
-    _subcommand_method_arguments: dict[str, list[str]]
 
     _swept: str | None = None  # the path of the file with the run's parameters
 
     def parse_arguments(self, parser: Any, args: Any) -> None:
         """Parse the arguments, and the run's parameters behind them."""
         folder, plain = sweep_folder(), cast("Any", super())
+        given: Sequence[str] | None = args
         if folder is None:
             plain.parse_arguments(parser, args)
             return
@@ -91,7 +91,7 @@ class InSweep:
             plain.parse_arguments(parser, args)
             self._put_sweep_on_top()
             return
-        words = sys.argv[1:] if args is None else [str(word) for word in args]
+        words = sys.argv[1:] if given is None else [*given]
         _tell_what_loses(words, _read(self._swept))
         self.config = parser.parse_args([*words, "--config", self._swept])
 
@@ -101,6 +101,7 @@ class InSweep:
             besom.init()
             self._put_sweep_on_top()  # LightningCLI has read a checkpoint's hyperparameters meanwhile
         cast("Any", super()).instantiate_classes()
+        self._go_on()
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Make the trainer, with what makes it report to the sweep."""
@@ -111,15 +112,15 @@ class InSweep:
             kwargs |= trainer_arguments(run, given, kept)
         return cast("Any", super()).instantiate_trainer(**kwargs)
 
-    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        kwargs: dict[str, Any] = cast("Any", super())._prepare_subcommand_kwargs(subcommand)
+    def _go_on(self) -> None:
+        """Make `fit` begin with the checkpoint of the attempt that was interrupted, if there was one."""
         run = self._run()
-        path = run.resume_path if run is not None and subcommand == "fit" else None
+        path = run.resume_path if run is not None and self.subcommand == "fit" else None
         if path is not None:
-            kwargs["ckpt_path"] = str(path)
-            if "weights_only" in self._subcommand_method_arguments[subcommand]:
-                kwargs["weights_only"] = False  # the run has written it itself
-        return kwargs
+            arguments = self.config_init["fit"]
+            arguments["ckpt_path"] = str(path)
+            if "weights_only" in arguments:
+                arguments["weights_only"] = False  # the run has written it itself
 
     def _run(self) -> LiveRun | None:
         return None if self._swept is None else besom.init()
