@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from besom.errors import UsageError
 from besom_hydra.arguments import is_group_key, overrides, split_override
@@ -140,7 +140,9 @@ class Groups:
             config = self.loader.load_configuration(self.config_name, list(self.fixed), RunMode.RUN)
         except (HydraException, OmegaConfBaseException):
             return False
-        return key in OmegaConf.to_container(config, resolve=False)
+        return (
+            OmegaConf.select(config, key, default=None, throw_on_missing=False) is not None or key in config
+        )
 
     def _ask(self) -> dict[str, list[str]]:
         if self._asked is None:
@@ -168,11 +170,12 @@ class Groups:
 
 def open_groups(program: Path, call: MainCall, words: Words, ask_argv: Sequence[str], place: Path) -> Groups:
     """Give the config groups of a program; UsageError when the folder of its configs is not there."""
-    from hydra import version
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra._internal.utils import create_config_search_path
     from hydra.core.config_search_path import SearchPathQuery
     from hydra.core.utils import setup_globals
+
+    from hydra import version
 
     base = call.version_base
     version.setbase(base if base is None or base != UNSAID else "1.1")
@@ -213,11 +216,17 @@ def write_overrides(params: Mapping[str, Any], groups: Groups | None) -> list[st
 
 
 def _check_option(key: str, value: Any, options: list[str]) -> None:
-    wanted: list[Any] = value if isinstance(value, list) else [value]
-    for option in wanted:
+    for option in cast("list[Any]", value if isinstance(value, list) else [value]):
         if not isinstance(option, str):
-            raise UsageError(f"{key} is a config group of this Hydra app; its options are text, not {option!r}")
-        if options and option not in options and option.removesuffix(".yaml") not in options and "/" not in option:
+            raise UsageError(
+                f"{key} is a config group of this Hydra app; its options are text, not {option!r}"
+            )
+        if (
+            options
+            and option not in options
+            and option.removesuffix(".yaml") not in options
+            and "/" not in option
+        ):
             close = difflib.get_close_matches(option, options, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(options)}"
             raise UsageError(f"the config group {key} of this Hydra app has no option {option!r}; {hint}")

@@ -1,8 +1,7 @@
-"""The macro `${args_hydra}`: a run's parameters as the arguments of a Hydra app, and the callback that reports."""
+"""The macro `${args_hydra}`: a run's parameters as arguments of a Hydra app, and the callback that reports."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,9 +30,15 @@ class HydraMacro:
         return find_main(source) is not None
 
     def expand(
-        self, config: Commanded, params: Params, *, folder: RunFolder, program: Path | None
+        self,
+        config: Commanded,
+        params: Params,
+        *,
+        folder: RunFolder,
+        program: Path | None,
+        by_hand: bool,
     ) -> list[str]:
-        """Give the run's overrides, the job's folder inside the run's, and the callback.
+        """Give the run's overrides, and unless `by_hand` the job's folder inside the run's and the callback.
 
         UsageError where Hydra has no words for a parameter, a config group has no such option, or the command
         asks for a multirun: a run of a sweep is one job.
@@ -41,11 +46,13 @@ class HydraMacro:
         words = read_words(config.command)
         if words.multirun:
             raise UsageError(
-                "a run of a sweep is one job of a Hydra app; take --multirun out of the command, or sweep with"
-                " `python app.py -m hydra/sweeper=besom`"
+                "a run of a sweep is one job of a Hydra app; take --multirun out of the command, or sweep"
+                " with `python app.py -m hydra/sweeper=besom`"
             )
         flat: Mapping[str, Any] = config.space.flatten(params)
         lines = write_overrides(flat, self._groups_of(words, program))
+        if by_hand:
+            return lines
         named = {split_override(line)[1] for line in (*words.overrides, *lines)}
         if "hydra.run.dir" not in named:
             lines.append(f"hydra.run.dir={quote(str(folder.path / 'hydra'))}")
@@ -60,7 +67,7 @@ class HydraMacro:
             call = find_main(program.read_text(encoding="utf-8", errors="replace"))
         if program is None or call is None:
             return None
-        key = (program, os.stat(program).st_mtime_ns, tuple(words.flags.items()), words.overrides)
+        key = (program, program.stat().st_mtime_ns, tuple(words.flags.items()), words.overrides)
         if key not in self._groups:
             _require_hydra()
             while len(self._groups) >= _KEPT:

@@ -49,7 +49,9 @@ def _names_of_main(tree: ast.Module) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {f"{item.asname or item.name}.main" for item in node.names if item.name == "hydra"}
-            names |= {f"{item.asname}.main" for item in node.names if item.name == "hydra.main" and item.asname}
+            names |= {
+                f"{item.asname}.main" for item in node.names if item.name == "hydra.main" and item.asname
+            }
         elif isinstance(node, ast.ImportFrom) and node.module in ("hydra", "hydra.main"):
             names |= {item.asname or item.name for item in node.names if item.name == "main"}
     return names

@@ -11,8 +11,8 @@ A macro stands for a whole element of `command`; every one gives zero or more ar
     ${args_no_boolean_flags}  --shuffle when it is true, nothing when it is false; the rest as ${args}
     ${args_append_hydra}      +lr=0.1 +model.depth=3
     ${args_override_hydra}    ++lr=0.1 ++model.depth=3
-    ${args_hydra}             the same with every value quoted as Hydra needs it, config groups told apart, and
-                              what brings a Hydra app's result home (`besom_hydra.macro`)
+    ${args_hydra}             the same as a Hydra app needs it: values quoted, config groups told apart, and
+                              what brings its result home (`besom_hydra.macro`)
     ${args_json}              {"lr": 0.1, "model": {"depth": 3}} as one argument
     ${args_json_file}         the path of a file that holds the same
     ${args_config_file}       the path of a YAML file with the parameters nested at their dots
@@ -33,7 +33,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from besom.agent.macros import find_macro
+from besom.agent.macros import find_macro, program_of
 from besom.errors import UsageError
 from besom.folders import RunFolder
 from besom.records import Params
@@ -56,14 +56,6 @@ _OWN = MACROS - {"args_hydra"}
 _ENVVAR = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
 
 
-class Flattening(Protocol):
-    """What a command needs of a space."""
-
-    def flatten(self, params: Params) -> Mapping[str, Any]:
-        """Give params by dotted name."""
-        ...
-
-
 class Commanding(Protocol):
     """What a command is made from; a `SweepConfig` is one."""
 
@@ -83,8 +75,8 @@ class Commanding(Protocol):
         ...
 
     @property
-    def space(self) -> Flattening:
-        """What gives `${args}` its names."""
+    def space(self) -> Any:  # pyright does not see what a cached property gives
+        """What gives `${args}` its names: `flatten(params)`."""
         ...
 
 
@@ -95,12 +87,14 @@ def build_command(
     folder: RunFolder,
     environment: Mapping[str, str] | None = None,
     place: Path | None = None,
+    by_hand: bool = False,
 ) -> list[str]:
     """Give the argv of a run; writes no file (`write_argument_files` does).
 
-    `environment` is where `${envvar:NAME}` looks (None: this process's), `place` where the program lies (None:
-    in the working directory, or beside the sweep file). UsageError when the command names a program and the
-    sweep has none, or a package's macro has no words for a parameter.
+    `environment` is where `${envvar:NAME}` looks (None: this process's), `place` where the program lies
+    (None: in the working directory, or beside the sweep file). With `by_hand` it is for a person who repeats
+    the run outside the sweep. UsageError when the command names a program and the sweep has none, or a
+    package's macro has no words for a parameter.
     """
     elements = _elements(config.command, os.environ if environment is None else environment)
     argv: list[str] = []
@@ -108,7 +102,8 @@ def build_command(
         name = _macro(element)
         macro = None if name is None or name in _OWN else find_macro(name)
         if macro is not None:
-            argv += macro.expand(config, params, folder=folder, program=_program_file(config, place))
+            program = _program_file(config, place)
+            argv += macro.expand(config, params, folder=folder, program=program, by_hand=by_hand)
         else:
             argv += [element] if name is None else _expand(name, config, params, folder)
     if not argv:
@@ -201,10 +196,11 @@ def _program(config: Commanding) -> str:
 
 
 def _program_file(config: Commanding, place: Path | None) -> Path | None:
-    if config.program is None:
+    program = program_of(config)
+    if program is None:
         return None
     places = [Path.cwd(), Path(config.source).absolute().parent] if place is None else [place]
-    return next((file for file in (folder / config.program for folder in places) if file.is_file()), None)
+    return next((file for file in (folder / program for folder in places) if file.is_file()), None)
 
 
 def _macro(element: str) -> str | None:

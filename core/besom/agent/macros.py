@@ -1,7 +1,7 @@
 """Macros that other packages bring, for programs that take their parameters neither by flags nor from besom.
 
-A package adds one by an entry point in the group `besom.macros`. Its name is `args_` and a word that stands in
-the source of every program that needs it, as `hydra` does in every Hydra app.
+A package adds one by an entry point in the group `besom.macros`. Its name is `args_` and a word that stands
+in the source of every program that needs it, as `hydra` does in every Hydra app.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from besom.errors import NotFoundError, UsageError
 from besom.folders import RunFolder
@@ -19,29 +18,11 @@ from besom.plugins import BUILTIN, load_plugin
 from besom.records import Params
 
 if TYPE_CHECKING:
+    from besom.agent.command import Commanding
     from besom.sweepfile import SweepConfig
 
 GROUP = "besom.macros"
 _READS_ITSELF = re.compile(r"besom\.init|\binit\(|\binject\(|BESOM_PARAMS_FILE")
-
-
-class Commanded(Protocol):
-    """What a macro may look at of a sweep's config."""
-
-    @property
-    def command(self) -> Sequence[str]:
-        """The arguments, macros among them."""
-        ...
-
-    @property
-    def program(self) -> str | None:
-        """What `${program}` becomes."""
-        ...
-
-    @property
-    def space(self) -> Any:
-        """What gives parameters their dotted names."""
-        ...
 
 
 class Macro(Protocol):
@@ -52,9 +33,18 @@ class Macro(Protocol):
         ...
 
     def expand(
-        self, config: Commanded, params: Params, *, folder: RunFolder, program: Path | None
+        self,
+        config: Commanding,
+        params: Params,
+        *,
+        folder: RunFolder,
+        program: Path | None,
+        by_hand: bool,
     ) -> list[str]:
-        """Give the arguments for a run; UsageError where there are none. `program` is None if not a file."""
+        """Give the arguments for a run; UsageError where there are none. `program` is None if not a file.
+
+        With `by_hand` they are for a person who does the same outside the sweep.
+        """
         ...
 
 
@@ -84,8 +74,8 @@ def fitted(config: SweepConfig, place: Path) -> SweepConfig:
         return dataclasses.replace(config, command=tuple(words))
     if not any(word.startswith("${args") for word in config.command) and not _READS_ITSELF.search(source):
         raise UsageError(
-            f"{config.source}: the command {list(config.command)} gives {config.program} none of the sweep's"
-            f" parameters, so every run would be the same; add ${{{needed}}} to it"
+            f"{config.source}: the command {list(config.command)} gives {program_of(config)} none of the"
+            f" sweep's parameters, so every run would be the same; add ${{{needed}}} to it"
         )
     return config
 
@@ -97,10 +87,16 @@ def _needs(name: str, source: str) -> bool:
     return macro is not None and macro.needed_by(source)
 
 
+def program_of(config: Commanding) -> str | None:
+    """Give the program: what the sweep names so, else the first Python file in its command."""
+    return config.program or next((word for word in config.command if word.endswith(".py")), None)
+
+
 def _source(config: SweepConfig, place: Path) -> str:
-    if config.program is None:
+    program = program_of(config)
+    if program is None:
         return ""
     try:
-        return (place / config.program).read_text(encoding="utf-8")
+        return (place / program).read_text(encoding="utf-8")
     except (OSError, ValueError):  # a binary, say
         return ""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from besom.agent.command import build_command, program_folder, write_argument_files
+from besom.agent.macros import fitted
 from besom.agent.process import Child, child_environment, start_child
 from besom.folders import RunFolder
 from besom.records import Run, Sweep
@@ -47,8 +48,9 @@ class ProgramStarter:
         self._config: tuple[int, SweepConfig] | None = None  # and the version of the sweep that has it
 
     def check(self, sweep: Sweep) -> None:
-        """Raise UsageError when the program is missing."""
-        program_folder(sweep_config(sweep), sweep.folder, Path.cwd())
+        """Raise UsageError when the program is missing, or would get none of the sweep's parameters."""
+        config = sweep_config(sweep)
+        fitted(config, program_folder(config, sweep.folder, Path.cwd()))
 
     def start(
         self,

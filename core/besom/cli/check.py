@@ -31,11 +31,13 @@ def check(file: Path, *, no_program: bool, as_json: bool) -> None:
     """
     from besom.sweepfile import load
 
-    config = load(file)
+    config = _fitted(load(file))
     params = first_params(config)
     command = None if params is None else _command(config, params)
     warnings = list(_warnings(config, params))
-    faults = None if no_program or params is None or command is None else _ask(config, params, warnings)
+    faults = (
+        None if no_program or params is None or config.program is None else _ask(config, params, warnings)
+    )
     if as_json:
         print_json(
             {
@@ -116,6 +118,18 @@ def first_params(config: SweepConfig) -> Params | None:
             return None
         cursor = batch.cursor
     return None
+
+
+def _fitted(config: SweepConfig) -> SweepConfig:
+    """Give the config with the command that its program needs; UsageError if its own gives no parameters."""
+    from besom.agent.command import program_folder
+    from besom.agent.macros import fitted
+
+    try:
+        place = program_folder(config, str(Path(config.source).absolute().parent), Path.cwd())
+    except UsageError:  # it is missing, which is warned of
+        return config
+    return fitted(config, place)
 
 
 def _command(config: SweepConfig, params: Params) -> list[str] | None:
