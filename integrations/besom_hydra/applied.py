@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
@@ -70,7 +70,7 @@ def _step(plain: Any, key: str) -> Any:
     if isinstance(plain, Mapping):
         return cast("Mapping[str, Any]", plain).get(key, _ABSENT)
     if isinstance(plain, list) and key.isdecimal():
-        items: list[Any] = plain
+        items = cast("Sequence[Any]", plain)
         return items[int(key)] if int(key) < len(items) else _ABSENT
     return _ABSENT
 

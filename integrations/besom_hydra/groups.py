@@ -129,7 +129,6 @@ class Groups:
     def _has(self, key: str) -> bool:
         """Say whether the app's config, without any parameters, has a plain value of that name."""
         from hydra.errors import HydraException
-        from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
 
         if self.loader is None:
@@ -216,7 +215,7 @@ def write_overrides(params: Mapping[str, Any], groups: Groups | None) -> list[st
 
 
 def _check_option(key: str, value: Any, options: list[str]) -> None:
-    for option in cast("list[Any]", value if isinstance(value, list) else [value]):
+    for option in cast("list[Any]", value) if isinstance(value, list) else [value]:
         if not isinstance(option, str):
             raise UsageError(
                 f"{key} is a config group of this Hydra app; its options are text, not {option!r}"

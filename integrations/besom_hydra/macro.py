@@ -1,4 +1,4 @@
-"""The macro `${args_hydra}`: a run's parameters as arguments of a Hydra app, and the callback that reports."""
+"""The macro `${args_hydra}`: a run's parameters as arguments of a Hydra app, and what reports its result."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from besom.agent.macros import Commanded
+from besom.agent.command import Commanding
 from besom.errors import UsageError
 from besom.folders import RunFolder
 from besom.records import Params
@@ -31,7 +31,7 @@ class HydraMacro:
 
     def expand(
         self,
-        config: Commanded,
+        config: Commanding,
         params: Params,
         *,
         folder: RunFolder,
