@@ -32,8 +32,14 @@ SIGTERM reaches the runner, which looks for `stop.json` of the current run once 
 *stopped*; without one, it is *preempted*, as by a spot interruption: SIGTERM to the program, SIGKILL after
 `grace`.
 
-**Endings.** Of a run: `RunStatus.outcome`; it, not the training job's status, says how a run ended. Of the
-job: the exit codes below, with the reason in /opt/ml/output/failure.
+**The log** has, at most once a second for each run, what it logged last:
+`besom: run=<run> step=<step>; loss=0.25; val/acc=0.5;`. So the regex of a MetricDefinition for `loss` is
+`^besom: .* loss=([^;]+);`.
+
+**Endings.** Of a run: `RunStatus.outcome`; it, not the training job's status, says how a run ended. A run
+that was preempted by a signal to the whole job may be started again by SageMaker: take that outcome for its
+ending only when the training job itself has ended. A run that has no ended status by then was lost, or never
+begun. Of the job: the exit codes below, with the reason in /opt/ml/output/failure.
 
 **Restarts.** SageMaker itself may start a spot job again under the same name, with the same document. The
 runner then takes the journal, status and checkpoints from S3 and goes on in the same attempt: ended runs are
