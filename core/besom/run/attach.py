@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from besom.config import Config, mapping_of, read_defaults
 from besom.errors import NotFoundError, UsageError
-from besom.folders import RunFile, RunFolder, read_run_file, run_folder, write_run_folder
+from besom.folders import (
+    RunFile,
+    RunFolder,
+    default_store,
+    process_environment,
+    read_run_file,
+    run_folder,
+    write_run_folder,
+)
 from besom.journal import Journal, read_account, read_delivered, replay
 from besom.records import Attempt, Lease, Outcome, Run, RunState, Sweep
 from besom.run import ending
@@ -101,6 +109,12 @@ def sweep_folder() -> RunFolder | None:
     return RunFolder(Path(str(told[-1]))) if all(told) else None
 
 
+def this_run() -> LiveRun | None:
+    """Give this process's run as `init` does, but None where `init` would begin one outside every sweep."""
+    current = _current_run(finish_it=False)
+    return init() if current is None and os.environ.get("BESOM_RUN_ID") else current
+
+
 @contextmanager
 def assigned(run: Run, sweep: Sweep, store: Store, folder: RunFolder) -> Generator[LiveRun]:
     """Inside, `init` in this process gives this run; leaving ends it by how it is left, unless it has ended.
@@ -112,7 +126,7 @@ def assigned(run: Run, sweep: Sweep, store: Store, folder: RunFolder) -> Generat
     about = RunFile(
         run.id, run.attempt, run.number, run.name, sweep.id, sweep.project, sweep.entity, sweep.metric
     )
-    live = _attached(about, folder, {}, run.params, lambda: store, keep_store=True)
+    live = _attached(about, folder, {}, run.params, lambda: store, store_url=store.url, keep_store=True)
     _assignment = live
     try:
         yield live
@@ -181,7 +195,9 @@ def _from_environment(given: Mapping[str, Any], allow: bool) -> LiveRun:
         ) from error
     if rank() > 0:
         return _detached(about, folder, given, params, allow)
-    return _attached(about, folder, given, params, _default_store, allow=allow, judged=True)
+    return _attached(
+        about, folder, given, params, _default_store, store_url=default_store(), allow=allow, judged=True
+    )
 
 
 def _default_store() -> Store:
@@ -213,7 +229,7 @@ def _solo(
     write_run_folder(folder, run, None)
     about = RunFile(run.id, run.attempt, run.number, run.name, None, project, entity)
     earlier: Mapping[str, Any] = before.config if before is not None else {}
-    return _attached(about, folder, {**earlier, **given}, {}, lambda: store, allow=allow)
+    return _attached(about, folder, {**earlier, **given}, {}, lambda: store, store_url=store.url, allow=allow)
 
 
 def _rescue(store: Store, run: Run) -> None:
@@ -250,6 +266,7 @@ def _attached(
     params: Mapping[str, Any],
     open_store: Callable[[], Store],
     *,
+    store_url: str,
     allow: bool = False,
     keep_store: bool = False,
     judged: bool = False,
@@ -301,6 +318,9 @@ def _attached(
         journal=journal,
         flusher=flusher,
         new_flusher=new_flusher,
+        environment=process_environment(
+            folder, about.run_id, about.attempt, about.sweep_id, store_url, lease_seconds=_lease_seconds()
+        ),
         summarizer=summarizer,
         step=step,
         judged=judged,
