@@ -1,7 +1,7 @@
 """AWS as a sweep's driver uses it: a few calls, each within the rates that AWS documents.
 
-botocore's adaptive retries slow down where AWS says so; a token bucket for each operation keeps a sweep of many
-jobs from getting there. What fails for a while is a `NotNowError`: whoever called tries again later.
+botocore's adaptive retries slow down where AWS says so; a token bucket for each operation keeps a sweep of
+many jobs from getting there. What fails for a while is a `NotNowError`: whoever called tries again later.
 """
 
 from __future__ import annotations

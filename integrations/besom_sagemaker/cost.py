@@ -1,7 +1,7 @@
 """What jobs have cost: billable seconds times a price table, kept in a file beside the runs.
 
-SageMaker bills each instance of a job by the second, spot training for less of them. Prices differ by region and
-change, so they are given: dollars per hour by instance type.
+SageMaker bills each instance of a job by the second, spot training for less of them. Prices differ by region
+and change, so they are given: dollars per hour by instance type.
 """
 
 from __future__ import annotations
@@ -84,5 +84,6 @@ def require_prices(prices: Mapping[str, float], instances: list[str]) -> None:
     missing = [instance for instance in instances if instance not in prices]
     if missing:
         raise UsageError(
-            f"a budget needs the price of {', '.join(missing)}: give prices={{{missing[0]!r}: DOLLARS_PER_HOUR}}"
+            f"a budget needs the price of {', '.join(missing)}:"
+            f" give prices={{{missing[0]!r}: DOLLARS_PER_HOUR}}"
         )

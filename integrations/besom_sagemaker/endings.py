@@ -59,13 +59,10 @@ def _by_job(job: JobState, asked: StopRequest | None, *, interrupted: bool) -> O
         return Outcome(_ASKED[asked.action])
     if job.status == "Stopped":
         return Outcome(RunState.FAILED, error=f"job {job.name} was stopped from outside besom")
-    if job.status == "Failed" and not interrupted:
-        return Outcome(RunState.FAILED, error=_shorten(job.reason or f"job {job.name} failed"))
     if interrupted:
         return Outcome(RunState.PREEMPTED)
-    return Outcome(
-        RunState.FAILED, error=f"job {job.name} is {job.status} but has not said how the run ended"
-    )
+    silent = f"job {job.name} is {job.status} but has not said how the run ended"
+    return Outcome(RunState.FAILED, error=_shorten(job.reason) or silent)
 
 
 def _shorten(text: str) -> str:
