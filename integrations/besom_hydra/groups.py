@@ -13,9 +13,10 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from besom.errors import UsageError
+from besom.jsonable import is_list
 from besom_hydra.arguments import is_group_key, overrides, split_override
 from besom_hydra.source import UNSAID, MainCall
 
@@ -61,14 +62,20 @@ class Groups:
     fixed: tuple[str, ...]
     ask_argv: tuple[str, ...]  # how the program is started, without parameters
     place: Path
+    _options: dict[str, list[str] | None] = field(default_factory=dict[str, Any])
     _asked: dict[str, list[str]] | None = None
     _prefixes: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict[Any, Any])
 
-    def options(self, key: str) -> list[str] | None:
-        """Give a group's options; None when `key` is no config group."""
-        if "." in key.partition("@")[0]:
-            return None
+    def options(self, key: str, *, anew: bool = False) -> list[str] | None:
+        """Give a group's options, `anew` if files may have come since; None when `key` is no config group."""
+        if anew or key not in self._options:
+            self._options[key] = self._find_options(key)
+        return self._options[key]
+
+    def _find_options(self, key: str) -> list[str] | None:
         group = key.partition("@")[0]
+        if "." in group:
+            return None
         found = self._known(group)
         if not found and not self._has(group):
             found = self._ask().get(group, [])
@@ -139,9 +146,7 @@ class Groups:
             config = self.loader.load_configuration(self.config_name, list(self.fixed), RunMode.RUN)
         except (HydraException, OmegaConfBaseException):
             return False
-        return (
-            OmegaConf.select(config, key, default=None, throw_on_missing=False) is not None or key in config
-        )
+        return key in config
 
     def _ask(self) -> dict[str, list[str]]:
         if self._asked is None:
@@ -203,9 +208,13 @@ def write_overrides(params: Mapping[str, Any], groups: Groups | None) -> list[st
     chosen: dict[str, Any] = {}
     for name, value in params.items():
         key = split_override(name)[1] or name
-        options = (groups.options(key) if groups else None) or ([] if is_group_key(key) else None)
-        if options is not None and not isinstance(value, dict):
-            _check_option(key, value, options)
+        if isinstance(value, dict):
+            continue
+        options = groups.options(key) if groups else ([] if is_group_key(key) else None)
+        if options is not None:
+            if groups and options and not set(_choices(value)) <= set(options):
+                options = groups.options(key, anew=True) or []
+            _check_choice(key, value, options)
             chosen[name] = value
     plain = {name: value for name, value in params.items() if name not in chosen}
     free = {name: value for name, value in chosen.items() if not name.startswith("+")}
@@ -214,18 +223,17 @@ def write_overrides(params: Mapping[str, Any], groups: Groups | None) -> list[st
     return lines + [line for name, value in plain.items() for line in overrides(name, value)]
 
 
-def _check_option(key: str, value: Any, options: list[str]) -> None:
-    for option in cast("list[Any]", value) if isinstance(value, list) else [value]:
+def _choices(value: Any) -> list[Any]:
+    return value if is_list(value) else [value]
+
+
+def _check_choice(key: str, value: Any, options: list[str]) -> None:
+    for option in _choices(value):
         if not isinstance(option, str):
             raise UsageError(
                 f"{key} is a config group of this Hydra app; its options are text, not {option!r}"
             )
-        if (
-            options
-            and option not in options
-            and option.removesuffix(".yaml") not in options
-            and "/" not in option
-        ):
+        if options and "/" not in option and option.removesuffix(".yaml") not in options:
             close = difflib.get_close_matches(option, options, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(options)}"
             raise UsageError(f"the config group {key} of this Hydra app has no option {option!r}; {hint}")
