@@ -39,7 +39,10 @@ BUILTIN = {
         "lightning": "besom_lightning.check:check_program",
     },
     "besom.macros": {"args_hydra": "besom_hydra.macro:ARGS_HYDRA"},
-    "besom.commands": {"secrets": "besom_sagemaker.commands.secrets:secrets"},
+    "besom.commands": {
+        "requirements": "besom_sagemaker.commands.requirements:requirements",
+        "secrets": "besom_sagemaker.commands.secrets:secrets",
+    },
     "besom.doors": {"sagemaker_auth": "besom_sagemaker.auth:sagemaker_auth"},
 }
 

@@ -54,6 +54,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
 INTEGRATIONS: dict[str, dict[str, tuple[str, str]]] = {
     # The extra that brings what the command imports, and what it does; `plugins.BUILTIN` says where it is.
     "Platforms": {
+        "requirements": ("sagemaker", "Write the requirements.txt that a program needs elsewhere."),
         "secrets": ("sagemaker", "Put credentials where jobs read them, and give references."),
     },
 }
