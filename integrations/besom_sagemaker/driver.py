@@ -1,9 +1,9 @@
 """The driver: holds a sweep's store on this machine and runs its runs as training jobs.
 
-It claims runs as an agent does, keeps their leases, submits a job for one or for several, brings what they log
-from S3 into the store, asks the sweep's stopper, and ends the runs. All it knows stands in the store, in the
-run folders and in S3, so it may be killed at any point: the next one submits the same names again, SageMaker
-says that they are taken, and it goes on with them.
+It claims runs as an agent does, keeps their leases, submits a job for one or for several, brings what they
+log from S3 into the store, asks the sweep's stopper, and ends the runs. All it knows stands in the store, in
+the run folders and in S3, so it may be killed at any point: the next one submits the same names again,
+SageMaker says that they are taken, and it goes on with them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ import os
 import queue
 import signal
 import socket
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 from besom.agent.breaker import Breaker
 from besom.agent.ending import counts
@@ -29,6 +27,7 @@ from besom.errors import NotFoundError, StoreError
 from besom.records import Directive, Lease, Outcome, Run, RunState
 from besom.scheduler import Idle, Scheduler
 from besom.store.base import Store
+from besom_sagemaker.capacity import Capacity, DriverOptions
 from besom_sagemaker.cloud import Cloud, JobState, NotNowError, RefusedError
 from besom_sagemaker.cost import Ledger, cost_of
 from besom_sagemaker.endings import ending_of, lacked_capacity
@@ -45,49 +44,6 @@ _BEAT_EVERY = 5.0
 _STOP_PATIENCE = 60.0  # beyond the grace: how long a run has to end before its job is stopped
 
 
-@dataclass(frozen=True, slots=True)
-class DriverOptions:
-    """How a driver works; all times in seconds."""
-
-    max_jobs: int = 4
-    runs_per_job: int = 1
-    count: int | None = None  # runs to take
-    poll_seconds: float = 5.0
-    lease_seconds: float = 300.0
-    store_patience: float = 300.0
-    budget_usd: float | None = None
-    grace: float = 100.0
-    retry_first: float = 15.0  # after a quota was met
-    retry_longest: float = 300.0
-
-
-@dataclass(slots=True)
-class _Capacity:
-    """How many jobs may be there at once: lowered where AWS has no more, and raised again by and by."""
-
-    most: int
-    options: DriverOptions
-    limit: int = field(init=False)
-    resume_at: float = 0.0
-    _pause: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.limit, self._pause = self.most, self.options.retry_first
-
-    def refused(self, now: float, live: int, *, lower: bool) -> float:
-        """Take note that AWS would have no more; gives for how long to leave it alone."""
-        if lower:
-            self.limit = max(1, min(self.limit, live))
-        pause, self._pause = self._pause, min(2 * self._pause, self.options.retry_longest)
-        self.resume_at = now + pause
-        return pause
-
-    def accepted(self) -> None:
-        """Take note that AWS took a job: one more may be tried."""
-        self._pause = self.options.retry_first
-        self.limit = min(self.most, self.limit + 1)
-
-
 class Driver:
     """A sweep's driver between two looks at AWS; see `run`."""
 
@@ -95,11 +51,11 @@ class Driver:
         self,
         store: Store,
         sweep_id: str,
+        *,
         cloud: Cloud,
         fleet: Fleet,
         ledger: Ledger,
         options: DriverOptions,
-        *,
         on_event: Callable[[AgentEvent], None] = ignore,
     ) -> None:
         agent = store.add_agent(sweep_id, host=f"{HOST}{socket.gethostname()}", pid=os.getpid())
@@ -111,7 +67,7 @@ class Driver:
         self.counts: Counter[RunState] = Counter()
         self.taken = 0
         self.events: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self.capacity = _Capacity(options.max_jobs, options)
+        self.capacity = Capacity(options.max_jobs, options)
         self.breaker = Breaker(AgentOptions(), os.environ, now=time.monotonic())
         self.patience = Patience()
         self.leaving, self.reason, self.exit_code = False, "", 0

@@ -66,7 +66,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the folder of a run says of one attempt at it: the job, all of its runs, and where its files are."""
+    """What a run's folder says of one attempt: its job, all runs of that, and where its files are."""
 
     job: str
     runs: tuple[Lease, ...]
@@ -83,10 +83,10 @@ class Fleet:
         cloud: Cloud,
         template: JobTemplate,
         options: JobOptions,
+        *,
         layout: Layout,
         code: Code,
         home: Path,
-        *,
         prices: Mapping[str, float] | None = None,
     ) -> None:
         self._cloud, self._template, self._options = cloud, template, options
@@ -101,7 +101,7 @@ class Fleet:
         first = runs[0]
         name = job_name(sweep.id, first.id, first.attempt)
         now = time.time()
-        job = self._job(store, sweep, runs, name, self._layout, now)
+        job = self._job(store, sweep, runs, name=name, layout=self._layout, since=now)
         leases = tuple(run.lease for run in runs)
         shared = checkpoint_prefix(self._layout, name, [mirror.spec for mirror in job.mirrors])
         for mirror in job.mirrors:
@@ -121,7 +121,7 @@ class Fleet:
         record = read_record(run_folder(runs[0].id, self._home), runs[0].attempt)
         if record is None:
             return None
-        job = self._job(store, sweep, runs, record.job, Layout(record.base), record.time)
+        job = self._job(store, sweep, runs, name=record.job, layout=Layout(record.base), since=record.time)
         job.submitted = self._cloud.describe(job.name) is not None
         return job
 
@@ -139,7 +139,7 @@ class Fleet:
         return plan_request(self._template, self._options, self._layout, self._code, job.document)
 
     def _job(
-        self, store: Store, sweep: Sweep, runs: Sequence[Run], name: str, layout: Layout, since: float
+        self, store: Store, sweep: Sweep, runs: Sequence[Run], *, name: str, layout: Layout, since: float
     ) -> Job:
         specs = [self._spec(store, run, layout, alone=len(runs) == 1) for run in runs]
         document = plan_document(sweep, self._template, self._options, self._code, job_name=name, runs=specs)

@@ -94,7 +94,7 @@ class Mirror:
 
     def ask(self, cloud: Cloud, request: StopRequest, now: float) -> bool:
         """Ask the run to end, once; a later kill goes over a stop. Says whether this is new."""
-        if self.asked is not None and (self.asked.action == request.action or self.asked.action == "kill"):
+        if self.asked is not None and self.asked.action in (request.action, "kill"):
             return False
         cloud.put(self.spec.prefix + STOP, request.to_json().encode())
         self.asked, self.asked_at = request, now

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import fcntl
-import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
-from besom.errors import NotFoundError, StateError, UsageError
+from besom.errors import NotFoundError, UsageError
 from besom.folders import besom_dir, default_store
 from besom.records import ENDED, Progress, Run, RunState, Sweep, SweepState
 from besom_sagemaker.job import Layout
+from besom_sagemaker.lock import driver_runs, only_driver, sagemaker_folder, stop_jobs
 from besom_sagemaker.plan import JobOptions
+from besom_sagemaker.settings import is_networked, merge_settings, scheme_of
 from besom_sagemaker.template import JobTemplate, local_source, read_template
 
 if TYPE_CHECKING:
     from besom.agent import AgentEvent, AgentResult
     from besom.store.base import Store
     from besom.sweepfile import SweepConfig
+    from besom_sagemaker.capacity import DriverOptions
     from besom_sagemaker.cloud import Cloud
-    from besom_sagemaker.driver import DriverOptions
-    from besom_sagemaker.package import Code
+    from besom_sagemaker.plan import Code
 
 PerJob = int | Literal["until_done"]
 UNFINISHED = frozenset({SweepState.PENDING, SweepState.RUNNING, SweepState.PAUSED})
-_REFERENCE = re.compile(r"(secretsmanager|ssm|env|netrc):")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class SageMakerSweep:
     """A sweep over an estimator (SDK v2), a ModelTrainer (SDK v3), or a CreateTrainingJob request.
 
     `sweep` is the path of a sweep.yaml, or the sweep as a mapping; the same file again goes on with its sweep.
-    By default (*driver mode*) the sweep stays in the store of this machine and `run()` drives it. With
+    By default (*driver mode*) the sweep stays in this machine's store, and `run()` drives it. With
     `store`, the reference to a networked store's address, jobs run agents of that store by themselves.
 
     `trials_per_job` runs share a job, one after another, which saves a start of minutes each; "until_done"
@@ -119,7 +118,7 @@ class SageMakerSweep:
 
         with self._open_store() as store:
             sweep = self._create(store, new=new)
-            with _only_driver(sweep.id):
+            with only_driver(sweep.id):
                 count = self._left(store, sweep)
                 options = self._driver_options(count)
                 cloud = self.cloud
@@ -129,10 +128,10 @@ class SageMakerSweep:
                 driver = Driver(
                     store,
                     sweep.id,
-                    cloud,
-                    fleet,
-                    self._ledger(sweep.id),
-                    options,
+                    cloud=cloud,
+                    fleet=fleet,
+                    ledger=self._ledger(sweep.id),
+                    options=options,
                     on_event=on_event or ignore,
                 )
                 return driver.run()
@@ -194,7 +193,7 @@ class SageMakerSweep:
         return self._cloud
 
     def layout(self, sweep_id: str) -> Layout:
-        """Give where the sweep's files are in S3: below `s3_prefix`, by default the template's output path."""
+        """Give where the sweep's files are in S3: below `s3_prefix`, else the template's output path."""
         prefix = self._settings.get("s3_prefix")
         if prefix is None:
             output: str = self.template.request.get("OutputDataConfig", {}).get("S3OutputPath", "")
@@ -237,7 +236,7 @@ class SageMakerSweep:
         return {one.name: str(one) for one in references}
 
     def _driver_options(self, count: int | None) -> DriverOptions:
-        from besom_sagemaker.driver import DriverOptions
+        from besom_sagemaker.capacity import DriverOptions
 
         settings = self._settings
         chosen = {
@@ -255,16 +254,16 @@ class SageMakerSweep:
             cloud,
             self.template,
             self.job_options,
-            layout,
-            code,
-            besom_dir(),
+            layout=layout,
+            code=code,
+            home=besom_dir(),
             prices=self._settings.get("prices"),
         )
 
     def _ledger(self, sweep_id: str) -> Any:
         from besom_sagemaker.cost import Ledger
 
-        return Ledger(_folder(sweep_id) / "ledger.jsonl", self._settings.get("prices") or {})
+        return Ledger(sagemaker_folder(sweep_id) / "ledger.jsonl", self._settings.get("prices") or {})
 
     def _upload(self, cloud: Cloud, layout: Layout) -> Code:
         from besom_sagemaker.package import build_files, requirement_files, upload
@@ -326,29 +325,27 @@ class SageMakerSweep:
         if isinstance(per_job, int) and per_job < 1:
             raise UsageError(f"trials_per_job is {per_job}; at least 1 run is in a job")
         store = settings.get("store")
-        networked = store is not None and _networked(str(store))
+        networked = store is not None and is_networked(str(store))
         if per_job == "until_done" and not networked:
             raise UsageError(
-                'trials_per_job="until_done" lets jobs take runs by themselves, but none can reach the SQLite file'
-                " of this machine; give a number, such as trials_per_job=8, or a networked store by reference,"
-                ' such as store="ssm:/besom/store"'
+                'trials_per_job="until_done" lets jobs take runs by themselves, but none can reach the SQLite'
+                " file of this machine; give a number, such as trials_per_job=8, or a networked store by"
+                ' reference, such as store="ssm:/besom/store"'
             )
         if networked:
             raise UsageError(
-                f"store={_scheme(str(store))}: jobs that reach a store over the network need a besom whose stores"
+                f"store={scheme_of(str(store))}: jobs that reach a store over the network need a besom whose stores"
                 " include one; leave store out, and the sweep stays in a file on this machine"
             )
         if settings.get("budget_usd") is not None:
             resources = self.template.request.get("ResourceConfig", {})
             groups = [group["InstanceType"] for group in resources.get("InstanceGroups", ())]
-            require_prices(
-                settings.get("prices") or {}, [resources["InstanceType"]] if not groups else groups
-            )
+            require_prices(settings.get("prices") or {}, groups or [resources["InstanceType"]])
         self._job_references()
 
     def _scan(self, template: Any, source_dir: Any, secrets: Mapping[str, str], allow: Sequence[str]) -> None:
         """Refuse to send anything that looks like a secret."""
-        from besom_sagemaker.leaks import refuse_leaks, scan_files, scan_folder, scan_mapping
+        from besom_sagemaker.leaks import refuse_leaks, scan_files, scan_mapping
         from besom_sagemaker.package import source_files
         from besom_sagemaker.secrets import known_values
 
@@ -370,72 +367,9 @@ class SageMakerSweep:
         refuse_leaks(found)
 
 
-def merge_settings(file: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the settings of a job file, with those that the caller gave on top; UsageError for unknown ones."""
-    import difflib
-
-    known = [*given, "requirements"]
-    for name in file:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted(known))}"
-            raise UsageError(f"the job file has no setting {name!r}; {hint}")
-    return {**file, **{name: value for name, value in given.items() if value is not None}}
-
-
-def driver_runs(sweep_id: str) -> bool:
-    """Say whether a driver of the sweep runs on this machine."""
-    try:
-        with _only_driver(sweep_id):
-            return False
-    except StateError:
-        return True
-
-
-def stop_jobs(cloud: Cloud, store: Store, sweep_id: str, *, kill: bool) -> None:
-    """Ask every job of a sweep's running runs to stop, so that the next driver finds them ended."""
-    from besom.folders import run_folder
-    from besom_sagemaker.fleet import read_record
-    from besom_sagemaker.job import STOP, StopRequest
-
-    request = StopRequest("kill" if kill else "stop", "the sweep was stopped").to_json().encode()
-    names: dict[str, None] = {}
-    for run in store.list_runs(sweep_id, states={RunState.RUNNING}):
-        record = read_record(run_folder(run.id), run.attempt)
-        if record is not None:
-            cloud.put(Layout(record.base).run(run.id, run.attempt) + STOP, request)
-            names[record.job] = None
-    for name in names:
-        cloud.stop(name)
-
-
-@contextmanager
-def _only_driver(sweep_id: str) -> Generator[None]:
-    folder = _folder(sweep_id)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "driver.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StateError(f"another driver of sweep {sweep_id} runs on this machine") from None
-        yield
-
-
-def _folder(sweep_id: str) -> Path:
-    return besom_dir() / "sagemaker" / sweep_id
-
-
 def _read_sweep(sweep: str | Path | Mapping[str, Any]) -> SweepConfig:
     from besom.sweepfile import from_mapping, load
 
     if isinstance(sweep, Mapping):
-        return from_mapping(cast("Mapping[str, Any]", sweep), source="sweep")
+        return from_mapping(sweep, source="sweep")
     return load(Path(sweep))
-
-
-def _networked(store: str) -> bool:
-    return bool(_REFERENCE.match(store)) or _scheme(store) not in ("", "sqlite")
-
-
-def _scheme(store: str) -> str:
-    return store.partition(":")[0] if ":" in store else ""
