@@ -65,6 +65,7 @@ __all__ = [
     "log",
     "log_code",
     "mark_preempting",
+    "report",
     "run",
     "sagemaker_auth",
     "summary",
@@ -132,6 +133,20 @@ def agent(
 def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
     """Record metrics of this process's run; see `LiveRun.log`."""
     _attached("log").log(data, step=step, commit=commit)
+
+
+def report(step: int | None = None, **metrics: Any) -> None:
+    """Record metrics of the run that this process is, and raise RunStopped if the run was asked to stop.
+
+    Nothing need be called before: a process that an agent started for a run attaches to it. Outside every
+    run it does nothing.
+    """
+    from besom.run.attach import this_run
+
+    run = this_run()
+    if run is not None:
+        run.log(metrics, step=step)
+        run.check_stop()
 
 
 def define_metric(
