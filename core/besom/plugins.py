@@ -41,6 +41,7 @@ BUILTIN = {
     "besom.macros": {"args_hydra": "besom_hydra.macro:ARGS_HYDRA"},
     "besom.commands": {
         "requirements": "besom_sagemaker.commands.requirements:requirements",
+        "sagemaker": "besom_sagemaker.commands.sagemaker:sagemaker",
         "secrets": "besom_sagemaker.commands.secrets:secrets",
     },
     "besom.doors": {"sagemaker_auth": "besom_sagemaker.auth:sagemaker_auth"},

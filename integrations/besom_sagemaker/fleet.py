@@ -80,7 +80,7 @@ class Fleet:
 
     def __init__(
         self,
-        cloud: Cloud,
+        cloud: Cloud | None,
         template: JobTemplate,
         options: JobOptions,
         *,
@@ -89,12 +89,17 @@ class Fleet:
         home: Path,
         prices: Mapping[str, float] | None = None,
     ) -> None:
-        self._cloud, self._template, self._options = cloud, template, options
+        self._known_cloud, self._template, self._options = cloud, template, options
         self._layout, self._code, self._home = layout, code, home
         resources: Mapping[str, Any] = template.request.get("ResourceConfig", {})
         price = (prices or {}).get(resources.get("InstanceType", ""), 0.0)
         self.usd_per_second = price * int(resources.get("InstanceCount") or 1) / 3600
         """What a job costs while it runs, at most."""
+
+    @property
+    def _cloud(self) -> Cloud:
+        assert self._known_cloud is not None  # without one, jobs are only looked at
+        return self._known_cloud
 
     def prepare(self, store: Store, sweep: Sweep, runs: Sequence[Run]) -> Job:
         """Make a job of runs, and note it in their folders before anything is submitted."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from besom.errors import StateError
-from besom.folders import besom_dir
+from besom.folders import besom_dir, run_folder
 from besom.records import RunState
 from besom_sagemaker.fleet import read_record
 from besom_sagemaker.job import STOP, Layout, StopRequest

@@ -90,7 +90,8 @@ def besom_archive() -> bytes:
     with zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as archive:
         for package in _PACKAGES:
             spec = importlib.util.find_spec(package)
-            for place in (spec.submodule_search_locations or ()) if spec else ():
+            places = dict.fromkeys(spec.submodule_search_locations or ()) if spec else {}
+            for place in places:
                 if package == "hydra_plugins" and not (Path(place) / "besom").is_dir():
                     continue
                 root = Path(place) / "besom" if package == "hydra_plugins" else Path(place)

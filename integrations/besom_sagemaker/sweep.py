@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from besom.errors import NotFoundError, UsageError
 from besom.folders import besom_dir, default_store
-from besom.records import ENDED, Progress, Run, RunState, Sweep, SweepState
+from besom.records import ENDED, Metric, Progress, Run, RunState, Sweep, SweepState
 from besom_sagemaker.job import Layout
 from besom_sagemaker.lock import driver_runs, only_driver, sagemaker_folder, stop_jobs
 from besom_sagemaker.plan import JobOptions
@@ -44,7 +45,7 @@ class SageMakerStatus:
 class SageMakerSweep:
     """A sweep over an estimator (SDK v2), a ModelTrainer (SDK v3), or a CreateTrainingJob request.
 
-    `sweep` is the path of a sweep.yaml, or the sweep as a mapping; the same file again goes on with its sweep.
+    `sweep` is the path of a sweep.yaml, or the sweep as a mapping; the same again goes on with its sweep.
     By default (*driver mode*) the sweep stays in this machine's store, and `run()` drives it. With
     `store`, the reference to a networked store's address, jobs run agents of that store by themselves.
 
@@ -116,6 +117,7 @@ class SageMakerSweep:
         from besom.agent import ignore
         from besom_sagemaker.driver import Driver
 
+        self.preview()
         with self._open_store() as store:
             sweep = self._create(store, new=new)
             with only_driver(sweep.id):
@@ -124,7 +126,7 @@ class SageMakerSweep:
                 cloud = self.cloud
                 layout = self.layout(sweep.id)
                 code = self._upload(cloud, layout)
-                fleet = self._fleet(cloud, layout, code)
+                fleet = self._fleet(cloud, layout, code, besom_dir())
                 driver = Driver(
                     store,
                     sweep.id,
@@ -135,6 +137,35 @@ class SageMakerSweep:
                     on_event=on_event or ignore,
                 )
                 return driver.run()
+
+    def preview(self) -> dict[str, Any]:
+        """Give the request of a first job as it would be submitted; RequestError if SageMaker would refuse it.
+
+        Uploads and submits nothing, and leaves nothing behind.
+        """
+        from besom.scheduler import Scheduler
+        from besom.store import open_store
+        from besom.sweep import create_sweep
+        from besom_sagemaker.plan import Code
+        from besom_sagemaker.validate import check_request
+
+        with tempfile.TemporaryDirectory(prefix="besom-") as home:
+            store = open_store(f"sqlite:///{home}/besom.db")
+            try:
+                sweep = create_sweep(store, self._config)
+                agent = store.add_agent(sweep.id, host="preview", pid=0)
+                scheduler = Scheduler(store, sweep.id, agent_id=agent.id)
+                size = int(self._settings.get("trials_per_job") or 1)
+                claimed = [scheduler.claim() for _ in range(size)]
+                runs = [run for run in claimed if isinstance(run, Run)]
+                layout = self.layout(sweep.id)
+                code = Code("0" * 32, layout.code("0" * 32), None, self.template.source)
+                fleet = self._fleet(self._cloud, layout, code, Path(home))
+                request: dict[str, Any] = fleet.request(fleet.prepare(store, scheduler.sweep, runs))
+            finally:
+                store.close()
+        check_request(request)
+        return request
 
     def status(self) -> SageMakerStatus:
         """Give how far the sweep is; NotFoundError before the first `run`."""
@@ -182,6 +213,11 @@ class SageMakerSweep:
             return sweep
 
     # ---- what it works with
+
+    @property
+    def metric(self) -> Metric | None:
+        """What the sweep is judged by."""
+        return self._config.metric
 
     @property
     def cloud(self) -> Cloud:
@@ -247,7 +283,7 @@ class SageMakerSweep:
         per_job = settings.get("trials_per_job") or 1
         return DriverOptions(runs_per_job=int(per_job), count=count, grace=self.job_options.grace, **chosen)
 
-    def _fleet(self, cloud: Cloud, layout: Layout, code: Code) -> Any:
+    def _fleet(self, cloud: Cloud | None, layout: Layout, code: Code, home: Path) -> Any:
         from besom_sagemaker.fleet import Fleet
 
         return Fleet(
@@ -256,7 +292,7 @@ class SageMakerSweep:
             self.job_options,
             layout=layout,
             code=code,
-            home=besom_dir(),
+            home=home,
             prices=self._settings.get("prices"),
         )
 
@@ -334,8 +370,8 @@ class SageMakerSweep:
             )
         if networked:
             raise UsageError(
-                f"store={scheme_of(str(store))}: jobs that reach a store over the network need a besom whose stores"
-                " include one; leave store out, and the sweep stays in a file on this machine"
+                f"store={scheme_of(str(store))}: this besom has no store that jobs can reach over the network;"
+                " leave store out, and the sweep stays in a file on this machine"
             )
         if settings.get("budget_usd") is not None:
             resources = self.template.request.get("ResourceConfig", {})
@@ -345,7 +381,7 @@ class SageMakerSweep:
 
     def _scan(self, template: Any, source_dir: Any, secrets: Mapping[str, str], allow: Sequence[str]) -> None:
         """Refuse to send anything that looks like a secret."""
-        from besom_sagemaker.leaks import refuse_leaks, scan_files, scan_mapping
+        from besom_sagemaker.leaks import refuse_leaks, scan_files, scan_folder, scan_mapping
         from besom_sagemaker.package import source_files
         from besom_sagemaker.secrets import known_values
 

@@ -55,6 +55,7 @@ INTEGRATIONS: dict[str, dict[str, tuple[str, str]]] = {
     # The extra that brings what the command imports, and what it does; `plugins.BUILTIN` says where it is.
     "Platforms": {
         "requirements": ("sagemaker", "Write the requirements.txt that a program needs elsewhere."),
+        "sagemaker": ("sagemaker", "Run sweeps as SageMaker training jobs."),
         "secrets": ("sagemaker", "Put credentials where jobs read them, and give references."),
     },
 }
