@@ -21,6 +21,8 @@ IMAGE_PROVIDES = (
 )
 """What a training image brings, built for its machines; names may have *."""
 
+BY_IMAGE = "the image provides it"
+
 
 @dataclass(slots=True)
 class _Gathering:
@@ -84,7 +86,7 @@ def _take_line(work: _Gathering, line: Line) -> None:
     """Take a line that the project states, unless the image provides it."""
     if line.name is not None and _provided(work, line.name):
         # An image may do without what only a lock file names: it is nothing the program imports.
-        work.left_out[line.name] = LeftOut(line.name, f"the image provides it ({line.source})")
+        work.left_out[line.name] = LeftOut(line.name, f"{BY_IMAGE} ({line.source})")
     elif line.name is None and line.folder is None:
         work.options.append(Requirement(line.text, line.source))
     elif line.folder is not None:
@@ -120,7 +122,7 @@ def _take_import(work: _Gathering, found: Import) -> None:
         return
     if _provided(work, found.top):
         work.image_has.add(normalize(found.top))
-        work.left_out[found.top] = LeftOut(found.top, f"the image provides it ({place})")
+        work.left_out[found.top] = LeftOut(found.top, f"{BY_IMAGE} ({place})")
         return
     if not any(one.module.partition(".")[0] == found.top for one in work.missing):
         work.missing.append(Missing(found.top, place, _hint(work, found)))
@@ -139,7 +141,9 @@ def _take_package(work: _Gathering, package: Package | None, place: str, *, opti
     if _provided(work, package.key):
         if not optional:
             work.image_has.add(package.key)
-        work.left_out[package.key] = LeftOut(package.key, f"the image provides it ({place})")
+        told = work.left_out.get(package.key)
+        if told is None or not told.reason.startswith(BY_IMAGE):
+            work.left_out[package.key] = LeftOut(package.key, f"{BY_IMAGE} ({place})")
         return
     work.left_out.pop(package.key, None)
     if package.origin == "index" and package.key != BESOM:
