@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import json
 import logging
 import sys
@@ -17,12 +16,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import besom
-from besom.errors import UsageError
 from besom.run import LiveRun, sweep_folder
+from besom_lightning.roots import loaded_roots, made
 
 logger = logging.getLogger(__name__)
-
-ROOTS = ("lightning.pytorch", "pytorch_lightning")
 
 
 def __getattr__(name: str) -> Any:
@@ -46,14 +43,9 @@ def _made(base: Any) -> type[Any]:
 
 
 def _loaded() -> type[Any]:
-    loaded = [root for root in ROOTS if f"{root}.cli" in sys.modules] or [
-        root for root in ROOTS if root in sys.modules
-    ]
-    there = (root for root in ROOTS if importlib.util.find_spec(root.partition(".")[0]))
-    root = next(iter(loaded), None) or next(there, None)
-    if root is None:
-        raise UsageError("SweepCLI needs Lightning; `pip install 'besom[lightning]'` brings it")
-    found: type[Any] = importlib.import_module(f"{root}.cli").LightningCLI
+    there = loaded_roots()
+    named = [root for root in there if f"{root}.cli" in sys.modules]
+    found: type[Any] = importlib.import_module(f"{[*named, *there][0]}.cli").LightningCLI
     return found
 
 
@@ -142,24 +134,21 @@ def trainer_arguments(run: LiveRun, given: Mapping[str, Any], kept: Iterable[Any
     A SweepCallback or SweepLogger among `given`, or among the callbacks in `kept`, is left as it is, and so
     is `logger=False`.
     """
-    callback, sweep_logger = _ours()
+    from besom_lightning.callback import SweepHooks
+    from besom_lightning.logger import SweepLogging
+
     callbacks = _as_list(given.get("callbacks"))
     arguments: dict[str, Any] = {}
-    if not any(isinstance(item, callback) for item in (*callbacks, *kept)):
-        arguments["callbacks"] = [*callbacks, callback()]
+    if not any(isinstance(item, SweepHooks) for item in (*callbacks, *kept)):
+        arguments["callbacks"] = [*callbacks, made("SweepCallback")()]
     loggers = given.get("logger")
     if loggers is None or loggers is True:
-        arguments["logger"] = sweep_logger()
-    elif loggers is not False and not any(isinstance(item, sweep_logger) for item in _as_list(loggers)):
-        arguments["logger"] = [*_as_list(loggers), sweep_logger()]
+        arguments["logger"] = made("SweepLogger")()
+    elif loggers is not False and not any(isinstance(item, SweepLogging) for item in _as_list(loggers)):
+        arguments["logger"] = [*_as_list(loggers), made("SweepLogger")()]
     if given.get("default_root_dir") is None:
         arguments["default_root_dir"] = str(run.dir)
     return arguments
-
-
-def _ours() -> tuple[type[Any], type[Any]]:
-    package: Any = importlib.import_module("besom_lightning")
-    return package.SweepCallback, package.SweepLogger
 
 
 def _as_list(value: Any) -> list[Any]:
