@@ -11,6 +11,7 @@ import io
 import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import besom
@@ -24,6 +25,8 @@ IGNORED = frozenset(
     | {".mypy_cache", ".ruff_cache", ".pytest_cache", ".idea", ".vscode", "node_modules", "wandb"}
 )
 """Files and folders that are left out of a source folder, wherever they are in it."""
+
+REQUIREMENTS = "requirements.txt"
 
 _PACKAGES = ("besom", "besom_sagemaker", "besom_lightning", "besom_hydra", "hydra_plugins")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # of files in archives, so that equal files make equal archives
@@ -55,7 +58,7 @@ def upload(cloud: Cloud, layout: Layout, template: JobTemplate, files: Mapping[s
     source = template.source
     if SOURCE in files:
         source = f"channel:{CHANNEL}/{SOURCE}"
-    return Code(sha[:32], prefix, "requirements.txt" if "requirements.txt" in files else None, source)
+    return Code(sha[:32], prefix, REQUIREMENTS if REQUIREMENTS in files else None, source)
 
 
 def source_files(folder: Path) -> Iterator[str]:
@@ -109,14 +112,31 @@ def _add(archive: zipfile.ZipFile, root: Path, name: str, paths: Iterable[str]) 
 
 
 def requirement_files(
-    template: JobTemplate, requirements: str | Path | Iterable[str] | None
+    template: JobTemplate, program: str | None, requirements: str | Path | Iterable[str] | None
 ) -> dict[str, bytes]:
-    """Give requirements.txt, and what it names, for channel `besom`; nothing if no packages are needed."""
+    """Give requirements.txt, and the wheels it names, for channel `besom`; nothing if no packages are needed.
+
+    "auto" works them out from what the program imports; besom itself comes along anyway. A path is taken as
+    it is, and so are lines. UnresolvedImportsError for imports that nothing here provides.
+    """
     if requirements is None:
         return {}
     if requirements == "auto":
-        own = template.source_dir / "requirements.txt" if template.source_dir else None
-        return {"requirements.txt": own.read_bytes()} if own and own.is_file() else {}
+        folder = template.source_dir
+        return _gathered(folder, program) if folder is not None and program is not None else {}
     if isinstance(requirements, (str, Path)):
-        return {"requirements.txt": Path(requirements).read_bytes()}
-    return {"requirements.txt": "".join(f"{line}\n" for line in requirements).encode()}
+        return {REQUIREMENTS: Path(requirements).read_bytes()}
+    return {REQUIREMENTS: "".join(f"{line}\n" for line in requirements).encode()}
+
+
+def _gathered(folder: Path, program: str) -> dict[str, bytes]:
+    from besom_sagemaker.requirements import gather_requirements
+
+    entry = folder / program
+    if entry.suffix != ".py" or not entry.is_file():
+        return {}
+    found = gather_requirements(entry, folder)
+    found.refuse_missing()
+    kept = tuple(one for one in found.requirements if one.name != "besom")
+    wheels = {name: data for name, data in found.wheels.items() if not name.startswith("besom-")}
+    return replace(found, requirements=kept, wheels=wheels).files() if kept else {}

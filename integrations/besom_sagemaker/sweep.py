@@ -139,7 +139,7 @@ class SageMakerSweep:
                 return driver.run()
 
     def preview(self) -> dict[str, Any]:
-        """Give the request of a first job as it would be submitted; RequestError if SageMaker would refuse it.
+        """Give the request of a first job; RequestError if SageMaker would refuse it.
 
         Uploads and submits nothing, and leaves nothing behind.
         """
@@ -304,7 +304,8 @@ class SageMakerSweep:
     def _upload(self, cloud: Cloud, layout: Layout) -> Code:
         from besom_sagemaker.package import build_files, requirement_files, upload
 
-        files = build_files(self.template, requirement_files(self.template, self._requirements))
+        program = self.template.program or self._config.program
+        files = build_files(self.template, requirement_files(self.template, program, self._requirements))
         return upload(cloud, layout, self.template, files)
 
     # ---- the sweep in its store

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PER_JOB = click.IntRange(min=1)
 
 
-class _Number(click.ParamType):
+class _Number(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """A number of runs, or the word for as many as there are."""
 
     name = "number"
