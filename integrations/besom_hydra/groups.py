@@ -21,7 +21,7 @@ from besom_hydra.arguments import is_group_key, overrides, split_override
 from besom_hydra.source import UNSAID, MainCall
 
 ASK_PATIENCE = 120.0
-_GROUPS_ONLY = r"hydra.help.template='\$APP_CONFIG_GROUPS'"
+_GROUPS_ONLY = "hydra.help.template='$APP_CONFIG_GROUPS'"
 _GROUP_LINE = re.compile(r"^(?P<group>[A-Za-z_][\w/-]*): (?P<options>.+)$", re.MULTILINE | re.ASCII)
 _FLAGS = {
     **dict.fromkeys(("--config-path", "-cp"), "path"),
@@ -39,8 +39,9 @@ class Words:
     multirun: bool
 
 
-def read_words(words: Sequence[str]) -> Words:
-    """Read the words that follow a Hydra app's name on a command line."""
+def read_words(command: Sequence[str]) -> Words:
+    """Read what a command says to Hydra: the words behind the program."""
+    words = command[_program_end(command) :]
     flags: dict[str, str] = {}
     lines: list[str] = []
     rest = iter(words)
@@ -51,6 +52,17 @@ def read_words(words: Sequence[str]) -> Words:
         elif "=" in word and not word.startswith("-"):
             lines.append(word)
     return Words(flags, tuple(lines), any(word in ("-m", "--multirun") for word in words))
+
+
+def _program_end(command: Sequence[str]) -> int:
+    """Give the index behind `${program}`, a Python file, or the module in `python -m module`."""
+    for index, word in enumerate(command):
+        if word == "${program}" or word.endswith(".py"):
+            return index + 1
+    module = next((index for index, word in enumerate(command) if word == "-m"), None)
+    if module and (command[module - 1] == "${interpreter}" or "python" in command[module - 1]):
+        return module + 2
+    return 0
 
 
 @dataclass(slots=True)

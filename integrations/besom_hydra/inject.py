@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 def inject(cfg: DictConfig, params: Mapping[str, Any] | None = None) -> DictConfig:
     """Give a copy of `cfg` with this run's parameters in it; `cfg` itself stays as it is.
 
-    For functions that `besom.agent` calls, and programs that use Hydra's `compose`. `params` are those of
-    `besom.init()` unless given, nested or by dotted names; what the config does not have is added, mappings
-    are merged, lists replaced. Where the config is a structured one, UsageError when a value is of the wrong
-    type or a key is none of its fields, and for config groups: those are chosen when a config is composed,
-    so give them to `compose(overrides=...)`.
+    For functions that `besom.agent` calls, and programs that use Hydra's `compose`. `params` are the run's
+    unless given, nested or by dotted names; outside a sweep there are none. What the config does not have is
+    added, mappings are merged, lists replaced. Where the config is a structured one, UsageError when a value
+    is of the wrong type or a key is none of its fields; and for config groups, which are chosen when a config
+    is composed: give those to `compose(overrides=...)`.
     """
     import copy
 
-    from omegaconf import OmegaConf, open_dict, read_write
+    from omegaconf import OmegaConf, read_write
     from omegaconf.errors import OmegaConfBaseException
 
     given = _own_params() if params is None else params
     made = copy.deepcopy(cfg)
-    with read_write(made), open_dict(made):
+    with read_write(made):
         for name, value in given.items():
             key = split_override(name)[1] or name
             if is_group_key(key):
@@ -59,13 +59,11 @@ def _is_typed(cfg: Any, key: str) -> bool:
 def _own_params() -> Mapping[str, Any]:
     """Give the parameters of this process's run; none outside a sweep."""
     import json
-    from pathlib import Path
 
-    from besom.folders import RunFolder
-    from besom.run import init
+    from besom.run import sweep_folder
 
-    run = init()
-    if not run.sweep_id:
+    folder = sweep_folder()
+    if folder is None:
         return {}
-    params: Mapping[str, Any] = json.loads(Path(RunFolder(run.dir).params_file).read_text(encoding="utf-8"))
+    params: Mapping[str, Any] = json.loads(folder.params_file.read_text(encoding="utf-8"))
     return params

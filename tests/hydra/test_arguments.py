@@ -124,9 +124,7 @@ def test_any_json_value_is_composed_exactly_or_refused(conf: Path, value: Any) -
     assert same(composed(conf, lines)["deep"]["key"], value)
 
 
-@pytest.mark.parametrize(
-    "key", ["there", "list", "none", "sub", "new", "sub.there", "sub.new", "new.deep.er"]
-)
+@pytest.mark.parametrize("key", ["there", "none", "sub", "new", "sub.there", "sub.new", "new.deep.er"])
 @pytest.mark.parametrize("value", [3, "x", {"there": 1}, None])
 def test_keys_are_set_whether_they_are_there_or_not(conf: Path, key: str, value: Any) -> None:
     found: Any = composed(conf, overrides(key, value))
