@@ -371,7 +371,7 @@ class SageMakerSweep:
             )
         if networked:
             raise UsageError(
-                f"store={scheme_of(str(store))}: this besom has no store that jobs can reach over the network;"
+                f"store={scheme_of(str(store))}: this besom has no store that jobs reach over the network;"
                 " leave store out, and the sweep stays in a file on this machine"
             )
         if settings.get("budget_usd") is not None:
