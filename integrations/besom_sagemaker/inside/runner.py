@@ -149,11 +149,12 @@ def _run_all(ready: Ready, interruption: _Interruption) -> int:
 
 
 def _reason(ready: Ready, run_id: str, outcome: Outcome) -> str:
-    """Say why a run failed, in as many characters as there are: the cause stands at the end."""
+    """Say why a run failed: the cause, and below it the last traceback, whose end matters most."""
+    cause = (outcome.error or f"exit code {outcome.exit_code}").rstrip()
     printed = read_tail(ready.place.home / "runs" / run_id / "output.log")
     _, found, trace = printed.rpartition("Traceback (most recent call last):")
-    said = f"run {run_id}: {outcome.error or f'exit code {outcome.exit_code}'}"
-    return f"{said}\n{ready.redactor.text(found + trace)}" if found else said
+    said = f"run {run_id}: {cause.splitlines()[-1]}"
+    return f"{said}\n{ready.redactor.text(found + trace)}".rstrip() if found else said
 
 
 def _fail(place: Place, message: str, code: int) -> int:
