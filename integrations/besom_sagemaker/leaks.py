@@ -47,31 +47,63 @@ FILES = {
 HARMLESS_FILES = (".env.example", ".env.sample", ".env.template")
 
 _PLACEHOLDER = rb"(?!\$|<|\{|%\(|\*\*\*|(?i:password|passwd|pass|secret|pw|xxx+|changeme)@)"
-PATTERNS = {
-    "an AWS access key id": rb"(?<![A-Za-z0-9])(?:AKIA|ASIA)[A-Z2-7]{16}(?![A-Za-z0-9])",
-    "an AWS secret access key": (
-        rb"(?i:aws.{0,20}secret.{0,20}|secret_?access_?key.{0,5})[\"':=\s]{1,5}"
-        rb"(?-i:[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    """What a kind of secret looks like; bytes without any of the `marks`, in lower case, have none of it."""
+
+    kind: str
+    marks: tuple[bytes, ...]
+    search: re.Pattern[bytes]
+    at_end: bool = True  # where the secret is: at the end of a find that begins with words before it
+
+
+PATTERNS = (
+    _Pattern(
+        "an AWS access key id",
+        (b"akia", b"asia"),
+        re.compile(rb"(?<![A-Za-z0-9])(?:AKIA|ASIA)[A-Z2-7]{16}(?![A-Za-z0-9])"),
     ),
-    "a Hugging Face token": rb"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{30,}",
-    "a W&B API key": rb"(?i:wandb).{0,80}?(?<![0-9A-Za-z])[0-9a-f]{40}(?![0-9A-Za-z])"
-    rb"|(?<![A-Za-z0-9])wandb_v\d_[A-Za-z0-9_]{40,}",
-    "a GitHub token": rb"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,})",
-    "a Slack token": rb"(?<![A-Za-z0-9])xox[abprs]-[A-Za-z0-9-]{10,}",
-    "an API key": rb"(?<![A-Za-z0-9])sk-(?:[a-z]+-)*[A-Za-z0-9_-]{32,}",
-    "a Google API key": rb"(?<![A-Za-z0-9])AIza[0-9A-Za-z_-]{35}",
-    "a private key": rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----\s+(?:[A-Za-z0-9+/=:,\- ]+\s+)",
-    "an address with a password": (
-        rb"(?<![A-Za-z0-9])[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s/:@\"'`<>]*:"
-        + _PLACEHOLDER
-        + rb"[^\s/@\"'`<>]+@"
-        rb"[A-Za-z0-9\[]"
+    _Pattern(
+        "an AWS secret access key",
+        (b"access", b"secret"),
+        re.compile(
+            rb"(?i:secret_?access_?key|aws_?secret_?key)[\"']?\]?\s{0,3}[:=]\s{0,3}[\"']?"
+            rb"[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"
+        ),
     ),
-}
-_SEARCH = re.compile(
-    b"|".join(b"(?P<p%d>%s)" % (number, pattern) for number, pattern in enumerate(PATTERNS.values()))
+    _Pattern("a Hugging Face token", (b"hf_",), re.compile(rb"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{30,}")),
+    _Pattern(
+        "a W&B API key",
+        (b"wandb",),
+        re.compile(
+            rb"(?i:wandb)[\s\S]{0,80}?(?<![0-9A-Za-z])[0-9a-f]{40}(?![0-9A-Za-z])"
+            rb"|(?<![A-Za-z0-9])wandb_v\d_[A-Za-z0-9_]{40,}"
+        ),
+    ),
+    _Pattern(
+        "a GitHub token",
+        (b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"github_pat_"),
+        re.compile(rb"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,})"),
+    ),
+    _Pattern("a Slack token", (b"xox",), re.compile(rb"(?<![A-Za-z0-9])xox[abprs]-[A-Za-z0-9-]{10,}")),
+    _Pattern("an API key", (b"sk-",), re.compile(rb"(?<![A-Za-z0-9])sk-(?:[a-z]+-)*[A-Za-z0-9_-]{32,}")),
+    _Pattern("a Google API key", (b"aiza",), re.compile(rb"(?<![A-Za-z0-9])AIza[0-9A-Za-z_-]{35}")),
+    _Pattern(
+        "a private key",
+        (b"private key",),
+        re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----\s+(?:[A-Za-z0-9+/=:,\- ]+\s+)"),
+        at_end=False,
+    ),
+    _Pattern(
+        "an address with a password",
+        (b"://",),
+        re.compile(
+            rb"://[^\s/:@\"'`<>]*:" + _PLACEHOLDER + rb"[^\s/@\"'`<>]+@[A-Za-z0-9\[]",
+        ),
+    ),
 )
-_KINDS = tuple(PATTERNS)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -226,10 +258,11 @@ def _finds(data: bytes, redactor: Redactor) -> Iterator[tuple[str, int]]:
     if (search := redactor.search) is not None:
         for found in search.finditer(data):
             yield "the value of one of the secrets", found.start()
-    for found in _SEARCH.finditer(data):
-        kind = _KINDS[int(str(found.lastgroup)[1:])]
-        # The place is where the secret is: the end of a find that begins with words before it.
-        yield kind, found.start() if kind == "a private key" else found.end() - 1
+    lower = data.lower()
+    for pattern in PATTERNS:
+        if any(mark in lower for mark in pattern.marks):
+            for found in pattern.search.finditer(data):
+                yield pattern.kind, found.end() - 1 if pattern.at_end else found.start()
 
 
 def _scan_archive(where: str, stream: IO[bytes], redactor: Redactor, depth: int) -> Iterator[Leak]:

@@ -35,11 +35,12 @@ class Redactor:
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         self.values = tuple(dict.fromkeys(value for value in values if value))
-        forms = {form.encode("utf-8", "surrogateescape") for value in self.values for form in _forms(value)}
-        self.patterns = tuple(sorted(forms, key=lambda form: (-len(form), form)))
-        self.mark = _mark_beside(self.patterns)
         # The longest comes first: where several begin at one place, the longest is what is taken out.
-        self.search = re.compile(b"|".join(map(re.escape, self.patterns))) if self.patterns else None
+        forms = sorted({form for value in self.values for form in _forms(value)}, key=_longest_first)
+        self.patterns = tuple(sorted({_encode(form) for form in forms}, key=_longest_first))
+        self.mark = _mark_beside(self.patterns)
+        self.search = re.compile(b"|".join(map(re.escape, self.patterns))) if forms else None
+        self._search_text = re.compile("|".join(map(re.escape, forms))) if forms else None
 
     def __repr__(self) -> str:
         return f"<Redactor of {len(self.values)} secrets>"
@@ -59,9 +60,9 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Give the text without the secrets."""
-        if self.search is None:
+        if self._search_text is None:
             return text
-        return self.data(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+        return self._search_text.sub(lambda found: self.mark.decode("latin-1"), text)
 
     def tail(self, text: str, length: int) -> str:
         """Give the end of the text without the secrets, at most `length` characters of it."""
@@ -142,6 +143,18 @@ def _beginnings(data: bytes, pattern: bytes, start: int) -> Iterator[int]:
             yield at
 
 
+def _encode(text: str) -> bytes:
+    """Give the bytes of a text from the system; those that were no UTF-8 are what they were."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
+def _longest_first(form: Any) -> Any:
+    return -len(form), form
+
+
 def _mark_beside(patterns: Iterable[bytes]) -> bytes:
     """Give a mark that shares no byte with the patterns: it can then never complete one."""
     used = set(b"".join(patterns))
@@ -157,11 +170,11 @@ def _forms(value: str) -> Iterator[str]:
         yield plain
         yield from (json.dumps(plain)[1:-1], json.dumps(plain, ensure_ascii=False)[1:-1], repr(plain)[1:-1])
         yield plain.replace("\n", "\r\n")
-        for coded in (quote(plain, safe=""), quote(plain), quote_plus(plain)):
+        raw = _encode(plain)
+        for coded in (quote(raw, safe=""), quote(raw), quote_plus(raw)):
             yield coded
             yield re.sub("%..", lambda found: found[0].lower(), coded)
         if len(plain) >= SHORTEST_CODED:
-            raw = plain.encode("utf-8", "surrogateescape")
             yield from (raw.hex(), raw.hex().upper(), *_base64_forms(raw))
 
 

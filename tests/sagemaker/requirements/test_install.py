@@ -99,6 +99,7 @@ def test_besom_goes_along_as_a_wheel(tmp_path: Path, project: Callable[[Mapping[
     assert str(wheel) in done.stdout
 
 
+@pytest.mark.slow
 def test_the_command_writes_checks_and_notices_what_is_out_of_date(
     project: Callable[[Mapping[str, str]], Path],
 ) -> None:
