@@ -135,7 +135,7 @@ def _gathered(folder: Path, program: str) -> dict[str, bytes]:
     entry = folder / program
     if entry.suffix != ".py" or not entry.is_file():
         return {}
-    found = gather_requirements(entry, folder)
+    found = gather_requirements(entry, folder, allow_missing=_PACKAGES)
     found.refuse_missing()
     kept = tuple(one for one in found.requirements if one.name != "besom")
     wheels = {name: data for name, data in found.wheels.items() if not name.startswith("besom-")}
