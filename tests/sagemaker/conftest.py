@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import besom_sagemaker.inside.boot as boot
 import pytest
+
+from besom.journal import Account, read_account
 from besom_sagemaker.bench import Bench, started
+from besom_sagemaker.inside import boot
 from besom_sagemaker.job import (
     BOOT,
     CHANNEL,
@@ -26,8 +28,6 @@ from besom_sagemaker.job import (
     read_status,
 )
 from besom_sagemaker.transport import fetch_journal
-
-from besom.journal import Account, read_account
 
 BUCKET = "sweeps"
 
@@ -78,7 +78,7 @@ class Lab:
         checkpoints = {"S3Uri": self.layout.checkpoints(runs[0].run_id if len(runs) == 1 else name)}
         if len(runs) > 1:
             checkpoints["LocalPath"] = MANY_CHECKPOINTS
-        body: dict[str, Any] = {
+        wanted: dict[str, Any] = {
             "TrainingJobName": name,
             "RoleArn": self.role,
             "AlgorithmSpecification": {
@@ -97,7 +97,7 @@ class Lab:
             "CheckpointConfig": checkpoints,
             **(request or {}),
         }
-        self.bench.client("sagemaker").create_training_job(**body)
+        self.bench.client("sagemaker").create_training_job(**wanted)
 
     def status(self, spec: RunSpec) -> RunStatus | None:
         text = self.bench.world.s3.get(spec.prefix + "status.json")

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from besom_sagemaker.job import EXIT_SETUP, Earlier, Launch, StopRequest
-from besom_sagemaker.package import besom_archive
 
 from besom.records import RunState
+from besom_sagemaker.job import EXIT_SETUP, Earlier, Launch, StopRequest
+from besom_sagemaker.package import besom_archive
 
 TRAIN = """
 import besom, json, os, sys
@@ -110,8 +110,8 @@ def test_hostile_parameters_arrive_with_their_types(lab: Any) -> None:
 def test_a_script_finds_ordinary_script_mode(lab: Any) -> None:
     script = """
 import json, os
-names = ["SM_MODEL_DIR", "SM_CHANNELS", "SM_CHANNEL_TRAIN", "SM_HP_LR", "SM_HPS", "SM_CURRENT_HOST", "SM_HOSTS",
-         "SM_OUTPUT_DATA_DIR", "SM_NUM_GPUS", "SM_USER_ENTRY_POINT", "SM_MODULE_DIR"]
+names = ["SM_MODEL_DIR", "SM_CHANNELS", "SM_CHANNEL_TRAIN", "SM_HP_LR", "SM_HPS", "SM_CURRENT_HOST",
+         "SM_HOSTS", "SM_OUTPUT_DATA_DIR", "SM_NUM_GPUS", "SM_USER_ENTRY_POINT", "SM_MODULE_DIR"]
 print(json.dumps({name: os.environ[name] for name in names}))
 print("cwd", os.getcwd(), os.listdir("."), open(os.environ["SM_CHANNEL_TRAIN"] + "/data.csv").read())
 env = json.loads(os.environ["SM_TRAINING_ENV"])
@@ -266,18 +266,20 @@ def test_a_script_that_ignores_sigterm_is_killed_after_the_grace(lab: Any) -> No
 
 
 def test_a_traceback_becomes_the_failure_reason(lab: Any) -> None:
-    script = "import besom\nrun = besom.init()\nprint('x' * 5000)\nraise ValueError(f'lr {run.config.lr} is bad')\n"
+    script = (
+        "import besom\nrun = besom.init()\nprint('x' * 5000)\nraise ValueError(f'{run.config.lr} is bad')\n"
+    )
     spec = lab.spec("r1", {"lr": 0.5})
     lab.submit("job-1", script, (spec,))
     told = lab.bench.wait("job-1")
     assert told["TrainingJobStatus"] == "Failed"
     reason = told["FailureReason"]
-    assert "ValueError: lr 0.5 is bad" in reason
+    assert "ValueError: 0.5 is bad" in reason
     assert 'train.py", line 4' in reason
     assert reason.endswith(", exit code: 1")
     assert len(reason) <= 1024
     assert lab.status(spec).outcome.state is RunState.FAILED
-    assert "ValueError: lr 0.5 is bad" in lab.status(spec).outcome.error
+    assert "ValueError: 0.5 is bad" in lab.status(spec).outcome.error
 
 
 @pytest.mark.parametrize(
@@ -305,7 +307,7 @@ def test_a_document_of_another_version_is_refused(lab: Any) -> None:
 def test_several_runs_of_a_job_follow_one_another_within_a_second(lab: Any) -> None:
     script = """
 import besom, os, sys, time
-print(f"begin {time.time():.3f}", os.environ["SM_MODEL_DIR"], os.path.realpath("/opt/ml/checkpoints"), flush=True)
+print(f"begin {time.time():.3f}", os.environ["SM_MODEL_DIR"], flush=True)
 run = besom.init()
 run.log({"loss": run.config.lr})
 (run.dir / "checkpoints" / "last.txt").write_text(run.id)
