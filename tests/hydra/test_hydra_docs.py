@@ -49,11 +49,9 @@ def test_the_page_does_what_it_says(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     assert "Traceback" not in done.stderr
-    search = (tmp_path / "multirun" / "search" / "results.yaml").read_text()
-    assert "finished: 12" in search
-    assert sorted(
-        path.name for path in (tmp_path / "multirun" / "search").iterdir() if path.is_dir()
-    ) == sorted(map(str, range(12)))
+    search = tmp_path / "multirun" / "search"
+    assert "finished: 12" in (search / "results.yaml").read_text()
+    assert {path.name for path in search.iterdir() if path.is_dir()} == set(map(str, range(12)))
 
 
 def test_every_option_is_on_the_page() -> None:

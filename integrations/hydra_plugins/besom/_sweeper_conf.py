@@ -17,7 +17,7 @@ class BesomSweeperConf:
     metric: Any = None
     count: Optional[int] = None  # noqa: UP045
     parallel: Optional[int] = None  # noqa: UP045
-    early_terminate: Optional[Dict[str, Any]] = None  # noqa: UP006, UP045
+    early_terminate: Any = None  # a typed mapping could not be set on the command line while it is None
     seed: Optional[int] = None  # noqa: UP045
     resume: str = "auto"
     retries: Optional[int] = None  # noqa: UP045
@@ -29,6 +29,4 @@ class BesomSweeperConf:
     params: Dict[str, str] = field(default_factory=dict)  # noqa: UP006
 
 
-ConfigStore.instance().store(
-    group="hydra/sweeper", name="besom", node=BesomSweeperConf, provider="besom"
-)
+ConfigStore.instance().store(group="hydra/sweeper", name="besom", node=BesomSweeperConf, provider="besom")
