@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import logging
 import os
@@ -229,16 +230,15 @@ class SweepHooks:
             elif not self._found and not may_be_later:
                 return "missing", not_found(self._wanted, trainer.callback_metrics)
             self._pending = not self._found
-        logged = bool(row) and axis.log(trainer.global_step, {"epoch": trainer.current_epoch, **row})
-        if not logged and not new:
+        report = axis.new(trainer.global_step, {"epoch": trainer.current_epoch, **row})
+        if report is None and not new:
             return "go", ""
-        reason = run.ask_stop()
+        reason = run.ask_stop(*(report or ()))
         return ("go", "") if reason is None else ("stop", reason)
 
     def _stop(self, trainer: Any, reason: str) -> None:
         """Let the Trainer end as it does by itself: with its checkpoint, and no exception."""
-        import torch
-
+        torch: Any = importlib.import_module("torch")
         self.stop_reason = reason
         trainer.should_stop = True
         trainer.fit_loop.min_epochs = 0
@@ -309,8 +309,9 @@ def _digest(params: Mapping[str, Any]) -> str:
 
 
 def _overrides(module: Any, hook: str) -> bool:
-    base = next((kind for kind in type(module).__mro__ if kind.__name__ == "LightningModule"), None)
-    return base is not None and getattr(type(module), hook) is not getattr(base, hook)
+    kind: Any = module.__class__
+    base: Any = next((base for base in kind.__mro__ if base.__name__ == "LightningModule"), kind)
+    return getattr(kind, hook) is not getattr(base, hook)
 
 
 def _forward_sigusr1() -> None:
@@ -321,4 +322,8 @@ def _forward_sigusr1() -> None:
         and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
     ):
         # Lightning has noted how signals were handled before, and restores that itself.
-        signal.signal(signal.SIGUSR1, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        signal.signal(signal.SIGUSR1, _ask_to_leave)
+
+
+def _ask_to_leave(number: int, frame: Any) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)

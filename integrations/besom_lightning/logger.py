@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import besom
+from besom.jsonable import jsonable
 from besom.run import LiveRun
 from besom_lightning.checkpoints import last_saved
 from besom_lightning.joining import find_run, handed_on, keeps
@@ -118,7 +119,9 @@ class SweepLogging:
             metrics = {f"{self._prefix}-{name}": value for name, value in metrics.items()}
         trainer = self._follows and self._follows[0]()
         if self._follows and trainer is not None and self._follows[1].run is run:
-            self._follows[1].log(trainer.global_step, metrics)
+            new = self._follows[1].new(trainer.global_step, metrics)
+            if new is not None:
+                run.log(*new)
         else:
             run.log(dict(metrics), step=None if step is None else max(step, run.floor))
 
@@ -175,24 +178,19 @@ def _dummy_experiment() -> Any:
     return module._DummyExperiment()  # noqa: SLF001 - what every logger of Lightning gives there
 
 
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _leaves(values: Any, prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in values.items():
-        name = f"{prefix}{key}"
         if isinstance(value, Mapping) and value:
-            found |= _leaves(value, f"{name}.")
+            found |= _leaves(value, f"{prefix}{key}.")
         else:
-            found[name] = value
+            found[f"{prefix}{key}"] = value
     return found
 
 
 def _close(chosen: Any, given: Any) -> bool:
-    """Say whether two values are the same parameter, a float of 32 bits and a list for a tuple included."""
+    """Say whether two values are the same parameter, a float of 32 bits and a tuple for a list included."""
     numbers = (int, float)
-    if isinstance(chosen, numbers) and isinstance(given, numbers) and not isinstance(given, bool):
+    if isinstance(chosen, numbers) and isinstance(given, numbers):
         return math.isclose(chosen, given, rel_tol=_SAME)
-    return (
-        bool(chosen == given)
-        or repr(chosen) == repr(given)
-        or (isinstance(chosen, list) and isinstance(given, tuple) and list(given) == chosen)
-    )
+    return bool(jsonable(given) == chosen)

@@ -33,20 +33,19 @@ class Axis:
         """Place a fit that begins at `global_step`, 0 unless it goes on from a checkpoint."""
         self.offset = max(0, self.run.floor - global_step)
 
-    def log(self, global_step: int, row: Mapping[str, Any]) -> bool:
-        """Log what was not logged at this step yet; says whether there was any."""
+    def new(self, global_step: int, row: Mapping[str, Any]) -> tuple[dict[str, Any], int] | None:
+        """Give what of a row was not logged at this step yet, and the run's step; None if there is nothing."""
         at = max(self.offset + global_step, self.run.floor)
         if at != self._at:
             self._at, self._said = at, {}
-            new = dict(row)
-        else:
-            said = self._said
-            new = {name: value for name, value in row.items() if not _same(said.get(name), value)}
+        said = self._said
+        new = {name: value for name, value in row.items() if not (name in said and _same(said[name], value))}
         if not new.keys() - {"epoch"}:
-            return False
-        self.run.log({**new, "epoch": row["epoch"]} if "epoch" in row else new, step=at)
-        self._said.update(new)
-        return True
+            return None
+        if "epoch" in row:
+            new["epoch"] = row["epoch"]
+        said.update(new)
+        return new, at
 
 
 class Fresh:
@@ -83,7 +82,7 @@ def of_training(trainer: Any) -> set[str]:
     While a validation ends they hold the value of some batch; that of the epoch is still to come.
     """
     validated = _names(trainer.fit_loop.epoch_loop.val_loop)
-    return {name for name in _names(trainer.fit_loop) if name not in validated}
+    return {name for name in _names(trainer.fit_loop.epoch_loop) if name not in validated}
 
 
 def _names(loop: Any) -> set[str]:

@@ -10,7 +10,7 @@ import functools
 import importlib
 import importlib.util
 import sys
-from typing import Any
+from typing import Any, cast
 
 from besom.errors import UsageError
 
@@ -43,7 +43,7 @@ def loaded_roots() -> tuple[str, ...]:
 def rebuilt(name: str) -> Any:
     """Give an empty object of the class `name`; what a pickled one begins as in another process."""
     found = made(name)
-    return found.__new__(found)
+    return cast("Any", found).__new__(found)
 
 
 @functools.cache

@@ -80,6 +80,7 @@ class LiveRun(About):
         self._floor = 0
         self._warned_of_step = False
         self._preempting = False
+        self._quiet = False
         self._told = ""  # the action that should_stop or check_stop told the program last
         self._finished = False
         self._judged = judged  # an agent started this process
@@ -204,13 +205,20 @@ class LiveRun(About):
         if (reason := self._stop_reason()) is not None:
             raise RunStopped(reason)
 
-    def ask_stop(self) -> str | None:
-        """Bring what was logged to the store now; give why the run should stop, None when it should go on.
+    def ask_stop(self, data: Mapping[str, Any] | None = None, step: int | None = None) -> str | None:
+        """Log `data`, bring all that was logged to the store, give why the run should stop; None: go on.
 
         The answer to the very last `log`, where that of `should_stop` may be a few seconds older. It costs
         one transaction of the store, and works in a forked or spawned process of the run, too. While the
         store is away it is the last answer known.
         """
+        if data is not None:
+            with self._lock:
+                self._quiet = True  # what this thread is about to deliver, the other one need not
+                try:
+                    self.log(data, step=step)
+                finally:
+                    self._quiet = False
         if self._asker is None and self._new_flusher is not None:
             self._asker = self._new_flusher()
         if self._asker is None or self._finished:
@@ -334,7 +342,7 @@ class LiveRun(About):
         if self._journal is None:
             return body
         body = self._journal.append(kind, time.time(), body)
-        if self._flusher is not None:
+        if self._flusher is not None and not self._quiet:
             self._flusher.wake()
         return body
 
