@@ -152,6 +152,11 @@ class Driver:
             if job is None:
                 self.waiting += runs
                 continue
+            if not job.submitted and any(mirror.came_home for mirror in job.mirrors):
+                # It ran where this driver cannot see it: another account or region, or a bench that is gone.
+                for run in runs:
+                    self._settle(run, Outcome(RunState.PREEMPTED))
+                continue
             for mirror in job.mirrors:
                 mirror.read_request(self.cloud)
                 self._emit("started", mirror.run)

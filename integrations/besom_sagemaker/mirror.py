@@ -40,6 +40,12 @@ class Mirror:
         return self.status is not None
 
     @property
+    def came_home(self) -> bool:
+        """Say whether anything of its journal has ever come."""
+        path = self.folder.journal(self.run.attempt)
+        return path.exists() and path.stat().st_size > 0
+
+    @property
     def complete(self) -> bool:
         """Say whether it has ended and all that it logged is here."""
         status = self.status

@@ -91,7 +91,8 @@ class SageMakerSweep:
             "region": region,
         }  # fmt: skip
         self._config = _read_sweep(sweep)
-        self._scan(template, source_dir, secrets or {}, allow_leaks)
+        if not isinstance(template, JobTemplate):  # the SDKs upload code while they make a request
+            self._scan(template, source_dir, secrets or {}, allow_leaks)
         self.template: JobTemplate = read_template(
             template, inputs=inputs, program=program, source_dir=source_dir
         )

@@ -37,8 +37,13 @@ def sagemaker() -> None:
     """Run sweeps as SageMaker training jobs, from this machine."""
 
 
+_FILE = click.argument("file", metavar="SWEEP.YAML", type=click.Path(path_type=Path))
+_CODE = (
+    click.option("--source-dir", metavar="DIR", help="The folder of the program."),
+    click.option("--program", help="What to run in it.  [default: the sweep file's]"),
+)
 _SHARED = (
-    click.argument("file", metavar="SWEEP.YAML", type=click.Path(path_type=Path)),
+    _FILE,
     click.option(
         "--job",
         required=True,
@@ -46,8 +51,7 @@ _SHARED = (
         type=click.Path(path_type=Path),
         help="A CreateTrainingJob request, and settings of the sweep.",
     ),
-    click.option("--source-dir", metavar="DIR", help="The folder of the program."),
-    click.option("--program", help="What to run in it.  [default: the sweep file's]"),
+    *_CODE,
 )
 _RUN = (
     click.option("--max-jobs", type=PER_JOB, metavar="N", help="Jobs at the same time.  [default: 4]"),
@@ -78,10 +82,7 @@ def _with(*options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 @click.option("--check", is_flag=True, help="Show the request of the first job; submit nothing.")
 @pass_session
 def run(session: Session, /, *, new: bool, check: bool, **chosen: Any) -> None:
-    r"""Create a sweep from SWEEP.YAML and run it as training jobs; the same command again continues it.
-
-    \b
-    besom sagemaker run sweep.yaml --job job.yaml --source-dir src --max-jobs 8
+    """Create a sweep from SWEEP.YAML and run it as training jobs; the same command again continues it.
 
     Ctrl-C leaves the jobs alone: the same command goes on with them, `besom sagemaker stop` ends them.
     """
@@ -90,6 +91,33 @@ def run(session: Session, /, *, new: bool, check: bool, **chosen: Any) -> None:
         print_json(sweep.preview())
         return
     _conclude(sweep, _drive(sweep, new=new))
+
+
+@sagemaker.command()
+@_with(_FILE, *_CODE, *_RUN)
+@click.option("--job", metavar="JOB.YAML", type=click.Path(path_type=Path), help="As for `run`.")
+@click.option("--channel", "channels", multiple=True, metavar="NAME=DIR", help="Data of an input channel.")
+@click.option("--logs", is_flag=True, help="Show what the jobs print.")
+@pass_session
+def dev(
+    session: Session, /, *, job: Path | None, channels: tuple[str, ...], new: bool, logs: bool, **chosen: Any
+) -> None:
+    """Run SWEEP.YAML as the same training jobs, on this machine: neither AWS nor docker is needed.
+
+    Jobs get their channels, parameters, secrets and signals as SageMaker gives them, and this Python as their
+    image. S3 addresses of JOB.YAML's input channels are filled from folders by --channel.
+    """
+    from besom_sagemaker.dev import dev_sweep, print_logs
+
+    words = parse_words(chosen.pop("secrets"))
+    settings = {name: value for name, value in chosen.items() if value is not None}
+    if session.store is not None:
+        settings["store"] = session.store
+    with dev_sweep(settings.pop("file"), job, dict(_pairs(channels)), words, settings) as (sweep, bench):
+        result = _drive(sweep, new=new)
+        if logs:
+            print_logs(bench, click.echo)
+    _conclude(sweep, result)
 
 
 @sagemaker.command()
@@ -189,6 +217,17 @@ def _sweep(session: Session, *, file: Path, job: Path, **chosen: Any) -> SageMak
     if session.store is not None:
         settings["store"] = session.store
     return SageMakerSweep(job, file, **settings)
+
+
+def _pairs(words: tuple[str, ...]) -> list[tuple[str, Path]]:
+    """Read `NAME=DIR` words."""
+    pairs: list[tuple[str, Path]] = []
+    for word in words:
+        name, separator, place = word.partition("=")
+        if not separator or not Path(place).exists():
+            raise UsageError(f"--channel {word}: write NAME=DIR, with a folder or file that is there")
+        pairs.append((name, Path(place)))
+    return pairs
 
 
 def _prices(words: tuple[str, ...]) -> dict[str, float] | None:
