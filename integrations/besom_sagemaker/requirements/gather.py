@@ -17,6 +17,7 @@ from besom_sagemaker.requirements.scan import Import, Need, scan_program
 
 IMAGE_PROVIDES = (
     *("torch", "torchvision", "torchaudio", "triton", "pytorch-triton", "nvidia-*", "cuda-*", "numpy"),
+    *("tensorflow", "tensorflow-*"),
     *("sagemaker-training", "sagemaker-pytorch-training", "smdistributed-*", "boto3", "botocore"),
 )
 """What a training image brings, built for its machines; names may have *."""
