@@ -33,6 +33,7 @@ from besom_hydra.arguments import overrides as write_overrides
 from besom_hydra.ended import JobEnd, end_job
 from besom_hydra.job import blank_return
 from besom_hydra.orphans import MyLock, take_up
+from besom_hydra.plan import hydra_overrides
 from besom_hydra.work import Job, result_of, run_number
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ def run_batches(
     Ctrl-C gives the runs that have not ended back, and goes on to the caller.
     """
     home = besom_dir().absolute()
-    die = str(app.config.hydra.launcher._target_).lower()  # noqa: SLF001 - Hydra's name for it
-    lock = MyLock(home) if any(word in die for word in _DIE_WITH_US) else None
+    launched_by = str(app.config.hydra.launcher._target_).lower()
+    lock = MyLock(home) if any(word in launched_by for word in _DIE_WITH_US) else None
     take_up(store, sweep_id, home)
     agent = store.add_agent(sweep_id, host=socket.gethostname(), pid=os.getpid())
     if lock is not None:
@@ -83,7 +84,7 @@ def run_batches(
     ends = JobEnd(os.getpid())
     callbacks.callbacks.append(ends)
     scheduler = Scheduler(store, sweep_id, agent_id=agent.id, lease_seconds=LEASE_SECONDS)
-    batches = _Batches(app, store, scheduler, launcher, line_of, on_job)
+    batches = _Batches(app, store, scheduler, launcher, line_of=line_of, on_job=on_job)
     try:
         with _room_in_environment(app):
             batches.run(size or LARGEST)
@@ -100,6 +101,7 @@ class _Batches:
         store: Store,
         scheduler: Scheduler,
         launcher: Launcher,
+        *,
         line_of: Callable[[Run], Sequence[str]],
         on_job: Callable[[Job], None],
     ) -> None:
@@ -189,7 +191,9 @@ class _Batches:
         if returned is not None:
             end_job(self._store, run.lease, run_folder(run.id, self._home), returned)
         elif alone:
-            what = f"its job left by {type(broken).__name__}: {broken}" if broken else "its job gave no result"
+            what = (
+                f"its job left by {type(broken).__name__}: {broken}" if broken else "its job gave no result"
+            )
             self._end(run, Outcome(RunState.FAILED, error=what))
         elif self._state(run) is RunState.RUNNING:
             self._suspects.add(run.id)
@@ -245,7 +249,7 @@ class _Batches:
 def _room_in_environment(app: App) -> Iterator[None]:
     """Let jobs set BESOM variables by plain overrides, which launchers do not show to the user."""
     hydra = app.config.hydra
-    before = list(hydra.overrides.hydra)
+    before = hydra_overrides(app.config)
     room = write_overrides("hydra.job.env_set", dict.fromkeys(RUN_VARIABLES, ""))
     with read_write(app.config), open_dict(app.config):
         hydra.overrides.hydra = [*before, *room]
@@ -281,5 +285,3 @@ def _keep(store_url: str, leases: set[Lease], done: threading.Event) -> None:
             log.warning("the leases of this batch could not be prolonged: %s", error)
     if store is not None:
         store.close()
-
-

@@ -1,4 +1,4 @@
-"""Composes a few configs of a sweep before any job runs, so that a bad key is told at once, in Hydra's words."""
+"""Composes a few configs of a sweep before any job runs: a bad key is told at once, in Hydra's words."""
 
 from __future__ import annotations
 
@@ -39,9 +39,7 @@ def corners(app: App, space: SearchSpace) -> list[Mapping[str, Any]]:
         size = space.parameters[name].distribution.size
         sizes[name] = size if size is not None and is_group(name, loader) else 2
     count = min(MOST, max(sizes.values(), default=1))
-    return [
-        space.decode([_place(index % size, size) for size in sizes.values()]) for index in range(count)
-    ]
+    return [space.decode([_place(index % size, size) for size in sizes.values()]) for index in range(count)]
 
 
 def _place(index: int, size: int) -> float:

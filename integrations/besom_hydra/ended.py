@@ -44,7 +44,9 @@ class JobEnd(Callback):
         seconds = float(told["BESOM_LEASE_SECONDS"])
         if store.heartbeat([lease], lease_seconds=seconds)[lease].action == "lost":
             store.close()
-            raise SystemExit(f"run {lease.run_id} was taken up by another sweeper; this job has nothing to do")
+            raise SystemExit(
+                f"run {lease.run_id} was taken up by another sweeper; this job has nothing to do"
+            )
         thread = threading.Thread(target=_beat, args=(store, lease, seconds, done), daemon=True)
         thread.start()
         _BEATING[lease] = done

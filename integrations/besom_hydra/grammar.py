@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import (
@@ -123,7 +123,7 @@ def _fixed(override: Override) -> str:
 
 
 def _axis(override: Override, config_loader: ConfigLoader | None, listed: bool) -> Axis:
-    swept: Any = override._value  # noqa: SLF001 - its `value()` gives the same for sweeps, but is typed as a union
+    swept: Any = override._value  # noqa: SLF001 - `value()` gives the same
     try:
         if isinstance(swept, IntervalSweep):
             return _interval(swept)
@@ -163,16 +163,17 @@ def _choice(override: Override, config_loader: ConfigLoader | None) -> Axis:
 
 
 def _json(element: Any) -> Any:
-    """Give an element of Hydra's grammar as a JSON value; infinities and NaN as what OmegaConf decodes to them."""
+    """Give an element of Hydra's grammar as a JSON value; infinities and NaN as OmegaConf decodes them."""
     if isinstance(element, QuotedString):
         return element.text
     if isinstance(element, float) and not math.isfinite(element):
         return f"${{oc.decode:{element!r}}}"
     if isinstance(element, list):
-        return [_json(item) for item in cast("list[Any]", element)]
+        items: list[Any] = element
+        return [_json(item) for item in items]
     if isinstance(element, dict):
-        items = cast("dict[Any, Any]", element).items()
-        return {_json_key(key): _json(item) for key, item in items}
+        held: dict[Any, Any] = element
+        return {_json_key(key): _json(item) for key, item in held.items()}
     return element
 
 
@@ -185,7 +186,7 @@ def _json_key(key: Any) -> str:
 
 def _text(key: str, element: Any, value: Any) -> str:
     """Give Hydra's own text for a value where its parser reads the same value from it, else an exact one."""
-    text = cast("str", Transformer.str(element))
+    text = Transformer.str(element)
     if _reads_as(f"{key}={text}", element):
         return text
     return write_value(value)
@@ -239,7 +240,8 @@ def _lattice(start: float, step: float, count: int, *, whole: bool, log: bool) -
         raise UsageError("tag(log, ...) needs values above 0")
     if Decimal(repr(low)) % Decimal(repr(step)) != 0:
         raise UsageError(
-            f"tag(log, range(...)) must start at a multiple of its step, {step:g}; or use tag(log, interval(...))"
+            f"tag(log, range(...)) must start at a multiple of its step, {step:g};"
+            " or use tag(log, interval(...))"
         )
     return {"distribution": "q_log_uniform_values", "min": low, "max": high, "q": step}
 

@@ -1,4 +1,4 @@
-"""Turns a multirun's command line and the options of `hydra.sweeper` into a besom sweep that can be created."""
+"""Turns a multirun's command line and the options of `hydra.sweeper` into a besom sweep."""
 
 from __future__ import annotations
 
@@ -31,7 +31,14 @@ EXTENSION = "x-hydra"
 NOTHING_SWEPT = "hydra.job.name"
 """The parameter of a sweep without axes, whose one run sets it to what it is: a space cannot be empty."""
 
-_OF_THE_MULTIRUN = ("hydra/sweeper", "hydra.sweeper", "hydra/launcher", "hydra.launcher", "hydra.sweep.", "hydra.mode")
+_OF_THE_MULTIRUN = (
+    "hydra/sweeper",
+    "hydra.sweeper",
+    "hydra/launcher",
+    "hydra.launcher",
+    "hydra.sweep.",
+    "hydra.mode",
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ class SweeperOptions:
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> SweeperOptions:
         """Take the fields as OmegaConf has them; HydraException for one that cannot be."""
-        plain = {
+        plain: dict[str, Any] = {
             name: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
             for name, value in fields.items()
         }
@@ -118,6 +125,12 @@ def known_command_line(extension: Mapping[str, Any]) -> CommandLine:
     """Give the command line of a sweep that was created before, from what it remembers."""
     axes = {key: Axis({}, texts) for key, texts in extension["swept"].items()}
     return CommandLine(extension["fixed"], axes, tuple(extension["keys"]))
+
+
+def hydra_overrides(config: DictConfig) -> list[str]:
+    """Give the overrides of Hydra's own config, with their interpolations as they were written."""
+    found: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
+    return [str(line) for line in found]
 
 
 def is_group(name: str, loader: ConfigLoader) -> bool:
@@ -183,7 +196,7 @@ def _said(options: SweeperOptions, raw: Mapping[str, Any], method: str, retries:
 
 
 def _metric(given: Any) -> dict[str, Any] | None:
-    """Give the metric as a sweep file has it: a name alone is to be minimized, a goal alone is of what is returned."""
+    """Give the metric as a sweep file has it: minimized unless said, and what is returned unless named."""
     if given is None:
         return None
     if isinstance(given, str):
@@ -232,7 +245,7 @@ def _digest(value: Any) -> str:
 
 
 def _command(config: DictConfig, command_line: CommandLine) -> dict[str, Any]:
-    """Give `program` and `command`, by which any agent runs a job of this sweep; nothing where there is no program."""
+    """Give `program` and `command`, by which any agent runs a job of this sweep, where there is a program."""
     main = sys.modules.get("__main__")
     spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
     if file is None:
@@ -245,7 +258,6 @@ def _command(config: DictConfig, command_line: CommandLine) -> dict[str, Any]:
     for provider, path in sources:
         if provider == "command-line":
             words += ["--config-dir", path]
-    hydra = [str(line) for line in config.hydra.overrides.hydra]
-    words += [line for line in hydra if not line.lstrip("+~").startswith(_OF_THE_MULTIRUN)]
+    words += [line for line in hydra_overrides(config) if not line.lstrip("+~").startswith(_OF_THE_MULTIRUN)]
     words += [*command_line.fixed.values(), "${args_hydra}"]
     return {"program": str(Path(str(file)).absolute()), "command": words}

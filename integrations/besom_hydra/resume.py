@@ -78,8 +78,8 @@ def _named(store: Store, plan: Plan, name: str) -> Sweep:
         )
     if plan.given and known["identity"] != plan.identity:
         raise HydraException(
-            f"sweep {sweep.id} asks something else than this command (its space, method, metric, fixed overrides"
-            " or sweep folder differ); give the command that began it, or one without overrides"
+            f"sweep {sweep.id} asks something else than this command (its space, method, metric, fixed"
+            " overrides or sweep folder differ); give the command that began it, or one without overrides"
         )
     if known["app_config"] != plan.app_config:
         log.warning("The app's config has changed since sweep %s began: its runs will not be alike", sweep.id)
@@ -114,7 +114,9 @@ def _reopened(store: Store, sweep: Sweep, plan: Plan) -> Sweep:
         if value is not None and value != sweep.config.get(key)
     }
     if said:
-        sweep = extend_sweep(store, sweep.id, from_mapping({**sweep.config, **said}, source=f"sweep {sweep.id}"))
+        sweep = extend_sweep(
+            store, sweep.id, from_mapping({**sweep.config, **said}, source=f"sweep {sweep.id}")
+        )
     if sweep.method == "grid" and sweep.metric is None:
         again = retry_runs(store, sweep.id)
         if again:

@@ -18,7 +18,15 @@ from besom.sweep import stop_sweep, sweep_config
 from besom_hydra.batches import run_batches
 from besom_hydra.corners import validate
 from besom_hydra.past import job_folder, past_return
-from besom_hydra.plan import EXTENSION, NOTHING_SWEPT, Plan, SweeperOptions, known_command_line, make_plan
+from besom_hydra.plan import (
+    EXTENSION,
+    NOTHING_SWEPT,
+    Plan,
+    SweeperOptions,
+    hydra_overrides,
+    known_command_line,
+    make_plan,
+)
 from besom_hydra.results import write_results
 from besom_hydra.resume import Found, find_or_create
 from besom_hydra.work import Job, LaunchOptions, exit_after, run_jobs, run_number
@@ -42,9 +50,9 @@ def sweep(
     """Run what the command line asks for, or what is left of it; gives every job's return, in batches.
 
     Jobs come in the order of their numbers, those of earlier calls among them, as one batch or as batches of
-    `max_batch_size`. The first failure is raised at the end of a grid without a metric, as Hydra's own sweeper
-    does; in a search it is logged, and raised only when no run has ended well, or the failures are more than
-    `max_failures`, or `fail_fast` was asked for. HydraException for what is wrong with the command.
+    `max_batch_size`. The first failure is raised at the end of a grid without a metric, as Hydra's own
+    sweeper does; in a search it is logged, and raised only when no run has ended well, or failures are more
+    than `max_failures`, or `fail_fast` was asked for. HydraException for what is wrong with the command.
     """
     options = SweeperOptions.read(fields)
     ours = _launch_options(launcher, options)
@@ -210,14 +218,13 @@ def _go_on_in(app: App, folder: Path) -> None:
         return
     from besom_hydra.arguments import overrides
 
+    said = hydra_overrides(app.config)
     with read_write(app.config), open_dict(app.config):
         hydra.sweep.dir = str(folder)
-        hydra.overrides.hydra = [*hydra.overrides.hydra, *overrides("hydra.sweep.dir", str(folder), prefix="")]
+        hydra.overrides.hydra = [*said, *overrides("hydra.sweep.dir", str(folder), prefix="")]
     log.info("The sweep goes on in its folder %s", folder)
 
 
 def _last_line(error: str | None) -> str:
     lines = (error or "").strip().splitlines()
     return lines[-1] if lines else "no reason given"
-
-

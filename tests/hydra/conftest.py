@@ -55,3 +55,35 @@ def app(lab: Lab) -> Any:
         return lab.write(program, APP.replace("{body}", "\n    ".join(lines)))
 
     return write
+
+
+@pytest.fixture
+def multirun(lab: Lab) -> Any:
+    """Run a multirun in this process: `multirun(task, "x=1,2", config="x: 0")` gives what the sweeper gives.
+
+    Sweeps with besom unless the overrides say otherwise.
+    """
+    from hydra._internal.hydra import Hydra
+    from hydra._internal.utils import create_config_search_path
+    from hydra.core.global_hydra import GlobalHydra
+
+    from hydra import version
+
+    def run(task: Any, *overrides: str, config: str | None = None) -> Any:
+        if config is not None:
+            lab.write("conf/config.yaml", config)
+        version.setbase("1.3")
+        made = Hydra.create_main_hydra2(
+            task_name="app", config_search_path=create_config_search_path(str(lab.folder / "conf"))
+        )
+        try:
+            return made.multirun(
+                config_name="config",
+                task_function=task,
+                overrides=["hydra/sweeper=besom", *overrides],
+                with_log_configuration=False,
+            )
+        finally:
+            GlobalHydra.instance().clear()
+
+    return run

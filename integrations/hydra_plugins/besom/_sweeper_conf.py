@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, Optional  # noqa: UP035 - OmegaConf evaluates these on Python 3.10 as well
 
-from hydra.core.config_store import ConfigStore
-
 
 @dataclass
 class BesomSweeperConf:
@@ -27,6 +25,3 @@ class BesomSweeperConf:
     spec: Optional[str] = None  # noqa: UP045
     store: Optional[str] = None  # noqa: UP045
     params: Dict[str, str] = field(default_factory=dict)  # noqa: UP006
-
-
-ConfigStore.instance().store(group="hydra/sweeper", name="besom", node=BesomSweeperConf, provider="besom")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.config_store import ConfigStore
 from hydra.plugins.sweeper import Sweeper
 
-from hydra_plugins.besom import _sweeper_conf as _sweeper_conf  # registers the config
+from hydra_plugins.besom._sweeper_conf import BesomSweeperConf
 
 if TYPE_CHECKING:
     from hydra.types import HydraContext, TaskFunction
     from omegaconf import DictConfig
+
+ConfigStore.instance().store(group="hydra/sweeper", name="besom", node=BesomSweeperConf, provider="besom")
 
 
 class BesomSweeper(Sweeper):
@@ -21,9 +24,7 @@ class BesomSweeper(Sweeper):
         self.options = options
         self.task_function: TaskFunction | None = None
 
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra gives to every sweeper, and make the launcher."""
         from hydra.core.plugins import Plugins
 
@@ -36,8 +37,8 @@ class BesomSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the sweep that the arguments describe; gives its jobs' returns, in batches like Hydra's own."""
+        from besom_hydra.app import App
         from besom_hydra.sweep import sweep
-        from besom_hydra.work import App
 
         assert self.hydra_context is not None
         assert self.task_function is not None
