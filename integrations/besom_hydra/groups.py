@@ -10,7 +10,9 @@ from __future__ import annotations
 import difflib
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ _FLAGS = {
 class Words:
     """What a command's fixed words tell Hydra."""
 
+    start: tuple[str, ...]  # what starts the program
     flags: Mapping[str, str]  # path, name, dir
     overrides: tuple[str, ...]
     multirun: bool
@@ -41,7 +44,7 @@ class Words:
 
 def read_words(command: Sequence[str]) -> Words:
     """Read what a command says to Hydra: the words behind the program."""
-    words = command[_program_end(command) :]
+    start, words = command[: _program_end(command)], command[_program_end(command) :]
     flags: dict[str, str] = {}
     lines: list[str] = []
     rest = iter(words)
@@ -51,7 +54,7 @@ def read_words(command: Sequence[str]) -> Words:
             flags[_FLAGS[flag]] = value if equals else next(rest, "")
         elif "=" in word and not word.startswith("-"):
             lines.append(word)
-    return Words(flags, tuple(lines), any(word in ("-m", "--multirun") for word in words))
+    return Words(tuple(start), flags, tuple(lines), any(word in ("-m", "--multirun") for word in words))
 
 
 def _program_end(command: Sequence[str]) -> int:
@@ -69,12 +72,13 @@ def _program_end(command: Sequence[str]) -> int:
 class Groups:
     """The config groups of one app under one command; answers are kept, as every run asks the same."""
 
-    loader: Any  # Hydra's ConfigLoader; None when only the program can tell
+    loader: Any  # Hydra's ConfigLoader
     config_name: str | None
     fixed: tuple[str, ...]
     ask_argv: tuple[str, ...]  # how the program is started, without parameters
     place: Path
     _options: dict[str, list[str] | None] = field(default_factory=dict[str, Any])
+    _keys: set[str] | None = None
     _asked: dict[str, list[str]] | None = None
     _prefixes: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict[Any, Any])
 
@@ -121,13 +125,14 @@ class Groups:
         from hydra.errors import HydraException
 
         lines = [line for key in prefixes for line in overrides(key, chosen[key], prefix=prefixes[key])]
-        if self.loader is None or self._asked:
+        if self._asked:
             done = self._run([*lines, "--cfg", "job"])
             return done.returncode == 0 or "No match in the defaults list" not in done.stderr
         from hydra.types import RunMode
 
         try:
-            self.loader.compute_defaults_list(self.config_name, [*self.fixed, *lines], RunMode.RUN)
+            with _quiet():
+                self.loader.compute_defaults_list(self.config_name, [*self.fixed, *lines], RunMode.RUN)
         except HydraException as error:
             return "Could not override" not in str(error)
         return True
@@ -135,30 +140,32 @@ class Groups:
     def _known(self, group: str) -> list[str]:
         from hydra.errors import HydraException
 
-        if self.loader is None:
-            return []
         try:
-            found: list[str] = self.loader.get_group_options(
-                group, config_name=self.config_name, overrides=list(self.fixed)
-            )
+            with _quiet():
+                found: list[str] = self.loader.get_group_options(
+                    group, config_name=self.config_name, overrides=list(self.fixed)
+                )
         except (HydraException, TypeError):
             return []
         return found
 
     def _has(self, key: str) -> bool:
-        """Say whether the app's config, without any parameters, has a plain value of that name."""
+        """Say whether the app's config, without any parameters, has something of that name."""
+        if self._keys is None:
+            self._keys = self._compose_keys()
+        return key in self._keys
+
+    def _compose_keys(self) -> set[str]:
         from hydra.errors import HydraException
+        from hydra.types import RunMode
         from omegaconf.errors import OmegaConfBaseException
 
-        if self.loader is None:
-            return False
-        from hydra.types import RunMode
-
         try:
-            config = self.loader.load_configuration(self.config_name, list(self.fixed), RunMode.RUN)
+            with _quiet():
+                config = self.loader.load_configuration(self.config_name, list(self.fixed), RunMode.RUN)
         except (HydraException, OmegaConfBaseException):
-            return False
-        return key in config
+            return set()  # the program may know configs that its folder does not have
+        return set(map(str, config))
 
     def _ask(self) -> dict[str, list[str]]:
         if self._asked is None:
@@ -184,8 +191,16 @@ class Groups:
             return subprocess.CompletedProcess(argv, 1, "", str(error))
 
 
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Keep what Hydra warns of to the app, which says it in every run's output."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def open_groups(program: Path, call: MainCall, words: Words, ask_argv: Sequence[str], place: Path) -> Groups:
-    """Give the config groups of a program; UsageError when the folder of its configs is not there."""
+    """Give the config groups of a program that is started in `place` by `ask_argv`."""
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra._internal.utils import create_config_search_path
     from hydra.core.config_search_path import SearchPathQuery
@@ -194,7 +209,8 @@ def open_groups(program: Path, call: MainCall, words: Words, ask_argv: Sequence[
     from hydra import version
 
     base = call.version_base
-    version.setbase(base if base is None or base != UNSAID else "1.1")
+    with _quiet():
+        version.setbase("1.1" if base == UNSAID else base)
     setup_globals()
     if "path" in words.flags:
         call = MainCall(words.flags["path"], call.config_name, base)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from besom.agent.command import Commanding
+from besom.agent.macros import program_of
 from besom.errors import UsageError
 from besom.folders import RunFolder
 from besom.records import Params
@@ -50,7 +51,7 @@ class HydraMacro:
                 " with `python app.py -m hydra/sweeper=besom`"
             )
         flat: Mapping[str, Any] = config.space.flatten(params)
-        lines = write_overrides(flat, self._groups_of(words, program))
+        lines = write_overrides(flat, self._groups_of(words, program, program_of(config)))
         if by_hand:
             return lines
         named = {split_override(line)[1] for line in (*words.overrides, *lines)}
@@ -60,20 +61,23 @@ class HydraMacro:
             lines.append("hydra.mode=RUN")
         return [*lines, CALLBACK]
 
-    def _groups_of(self, words: Words, program: Path | None) -> Groups | None:
+    def _groups_of(self, words: Words, program: Path | None, name: str | None) -> Groups | None:
         """Give the config groups of the program; None when it is no file with a `@hydra.main`."""
         call = None
         if program is not None:
             call = find_main(program.read_text(encoding="utf-8", errors="replace"))
         if program is None or call is None:
             return None
+        # The program is started in the folder that its name is relative to.
+        place = Path(str(program).removesuffix(str(name)) or ".") if name is not None else program.parent
         key = (program, program.stat().st_mtime_ns, tuple(words.flags.items()), words.overrides)
         if key not in self._groups:
             _require_hydra()
             while len(self._groups) >= _KEPT:
                 self._groups.pop(next(iter(self._groups)))
-            ask = (sys.executable, str(program), *_flag_words(words))
-            self._groups[key] = open_groups(program, call, words, ask, Path.cwd())
+            python = next((word for word in words.start if "python" in Path(word).name), sys.executable)
+            ask = (python, str(program), *_flag_words(words))
+            self._groups[key] = open_groups(program, call, words, ask, place)
         return self._groups[key]
 
 

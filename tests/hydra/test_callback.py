@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,6 +176,32 @@ def test_values_that_a_structured_config_converts_are_applied(lab: Lab) -> None:
     assert (run.state, run.value) == (RunState.FINISHED, 1.0), run.error
 
 
+def test_a_callback_in_the_apps_own_config_is_quiet_outside_runs(app: WriteApp, lab: Lab) -> None:
+    app("print('lr', cfg.lr)\nreturn cfg.lr")
+    config = lab.folder / "conf" / "config.yaml"
+    mine = "hydra: {callbacks: {besom: {_target_: besom_hydra.callback.ReportToRun, drift: fail}}}\n"
+    config.write_text(config.read_text() + mine)
+    program = [sys.executable, "train.py"]
+    for words in (
+        ["lr=3"],
+        ["-m", "lr=3,4"],
+        ["-m", "hydra/sweeper=besom", "hydra/launcher=besom", "lr=3,4"],
+    ):
+        done = subprocess.run([*program, *words], capture_output=True, text=True, check=True)
+        assert "lr 3" in done.stdout
+        assert "arn" not in done.stderr
+    first = run_one(lab)
+    assert (first.state, first.value) == (RunState.FINISHED, 0.5)
+
+
+def test_a_word_for_drift_that_is_none_is_refused(app: WriteApp, lab: Lab) -> None:
+    app()
+    words = '["${interpreter}", "${program}", "${args_hydra}", "++hydra.callbacks.besom.drift=no"]'
+    run = run_one(lab, command=words)
+    assert run.state is RunState.FAILED
+    assert "known: warn, fail, ignore" in lab.output(run)
+
+
 def test_parallel_runs_have_folders_of_their_own(app: WriteApp, lab: Lab) -> None:
     app("from pathlib import Path\nPath('mark').touch()\nreturn cfg.lr")
     config = lab.folder / "conf" / "config.yaml"
@@ -188,8 +216,6 @@ def test_parallel_runs_have_folders_of_their_own(app: WriteApp, lab: Lab) -> Non
 
 
 def test_the_command_of_the_best_run_repeats_it(app: WriteApp, lab: Lab) -> None:
-    import subprocess
-
     from besom.cli.best import command_of
 
     app("print(cfg.name)\nreturn 1")

@@ -114,6 +114,27 @@ def test_a_group_that_the_program_registers_itself_is_asked_for(lab: Lab) -> Non
     assert arguments({"db": "postgres", "late": "on", "lr": 2}) == ["db=postgres", "+late=on", "++lr=2"]
 
 
+def test_an_old_style_app_is_read_too(lab: Lab) -> None:
+    lab.write("conf/config.yaml", "defaults: [{model: small}]\nlr: 1\n")  # without _self_
+    lab.write("conf/model/small.yaml", "w: 1\n")
+    lab.write("conf/model/large.yaml", "w: 2\n")
+    lab.write(
+        "train.py", "import hydra\n@hydra.main(config_path='conf', config_name='config')\ndef main(cfg): ..."
+    )
+    assert arguments({"model": "large", "lr": 2}) == ["model=large", "++lr=2"]
+
+
+def test_a_program_beside_the_sweep_file_is_read_there(app: WriteApp, lab: Lab) -> None:
+    lab.write("elsewhere/more/model/huge.yaml", "width: 9\n")
+    (lab.folder / "elsewhere" / "train.py").write_text(app().read_text())
+    (lab.folder / "conf").rename(lab.folder / "elsewhere" / "conf")
+    (lab.folder / "train.py").unlink()
+    command = ["${interpreter}", "${program}", "--config-dir", "more", "${args_hydra}"]
+    config = sweep({"model": "huge"}, command=command)
+    argv = build_command(config, {"model": "huge"}, folder=FOLDER, place=lab.folder / "elsewhere")
+    assert "model=huge" in argv
+
+
 def test_an_option_that_a_group_does_not_have_is_refused(app: WriteApp, lab: Lab) -> None:
     app()
     with pytest.raises(
