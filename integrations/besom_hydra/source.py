@@ -38,9 +38,14 @@ def find_main(source: str) -> MainCall | None:
     names = _names_of_main(tree)
     constants = _constants(tree)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in names:
+        if isinstance(node, ast.Call) and (ast.unparse(node.func) in names or _is_zen(node.func)):
             return _read_call(node, constants)
     return None
+
+
+def _is_zen(function: ast.expr) -> bool:
+    """Say whether this is `zen(task).hydra_main`, which takes the same arguments."""
+    return isinstance(function, ast.Attribute) and function.attr == "hydra_main"
 
 
 def _names_of_main(tree: ast.Module) -> set[str]:
