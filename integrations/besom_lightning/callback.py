@@ -56,7 +56,7 @@ class SweepHooks:
         self._wanted: str | None = None
         self._axis: Axis | None = None
         self._fresh = Fresh()
-        self._pending = False  # the metric was not there at a validation, so it must be at the epoch's end
+        self._validated = False  # so a metric that is not there by the end of the epoch never will be
         self._found = False
         self._training = False
         self._noted: set[str] = set()  # checkpoints
@@ -140,7 +140,7 @@ class SweepHooks:
             return
         self.stop_reason = ""
         trainer.callback_metrics.pop(STOPPED, None)
-        self._pending = self._found = self._training = False
+        self._validated = self._training = False
         self._wanted = self.monitor
         if run is not None and run.metric is not None:
             self._wanted = self.monitor or run.metric.name
@@ -174,18 +174,24 @@ class SweepHooks:
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Report what was validated, and learn whether to go on."""
         if self._reports(trainer) and not trainer.sanity_checking:
+            self._validated = True
             later = _overrides(pl_module, "on_train_epoch_end") or self._wanted in of_training(trainer)
             self._report(trainer, may_be_later=later, leave=of_training(trainer))
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Report what there is only now: means over the epoch."""
         if self._reports(trainer):
-            self._report(trainer, may_be_later=_overrides(pl_module, "on_train_epoch_end"))
+            later = _overrides(pl_module, "on_train_epoch_end") or self._to_come(trainer)
+            self._report(trainer, may_be_later=later)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Report what the module has logged at the end of the epoch before."""
         if self._reports(trainer) and self._training and trainer.global_step > 0:
-            self._report(trainer, may_be_later=not self._pending)
+            self._report(trainer, may_be_later=self._to_come(trainer))
+
+    def _to_come(self, trainer: Any) -> bool:
+        """Say whether a first validation is still to come."""
+        return not self._validated and bool(trainer.enable_validation)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Note the checkpoint that was saved after the last batch."""
@@ -195,7 +201,7 @@ class SweepHooks:
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Report what was logged last, and note the last checkpoint."""
         if self._reports(trainer):
-            self._report(trainer, may_be_later=not self._pending)
+            self._report(trainer, may_be_later=self._to_come(trainer))
             self._note_checkpoints(trainer)
 
     def _reports(self, trainer: Any) -> bool:
@@ -229,7 +235,6 @@ class SweepHooks:
                     row[name] = value  # the sweep's name for it
             elif not self._found and not may_be_later:
                 return "missing", not_found(self._wanted, trainer.callback_metrics)
-            self._pending = not self._found
         report = axis.new(trainer.global_step, {"epoch": trainer.current_epoch, **row})
         if report is None and not new:
             return "go", ""

@@ -34,7 +34,7 @@ class Axis:
         self.offset = max(0, self.run.floor - global_step)
 
     def new(self, global_step: int, row: Mapping[str, Any]) -> tuple[dict[str, Any], int] | None:
-        """Give what of a row was not logged at this step yet, and the run's step; None if there is nothing."""
+        """Give what of a row is new at this step, and the step of the run; None if nothing is."""
         at = max(self.offset + global_step, self.run.floor)
         if at != self._at:
             self._at, self._said = at, {}
