@@ -82,7 +82,7 @@ class JournalSender:
         return whole.splitlines(keepends=True)
 
     def _clean(self, line: bytes) -> bytes:
-        if self._redactor.occurs_in(line) is None:
+        if not self._redactor.occurs_in(line):
             return line
         try:
             entry: Any = json.loads(line)

@@ -1,4 +1,4 @@
-"""Can I use Sweeps and SageMaker? The two things that the FAQ says one needs: authentication and requirements.
+"""Can I use Sweeps and SageMaker? What the FAQ says one needs first: a login and a requirements.txt.
 
 "You will need to authenticate W&B, and you will need to create a requirements.txt file if you use a built-in
 SageMaker estimator." Here the first puts no key into the estimator's folder, and the second is made.

@@ -53,7 +53,7 @@ def test_no_secret_is_left_in_what_is_shown(
 @given(st.text(), st.lists(st.text(min_size=4)))
 def test_text_without_a_secret_stays_as_it_is(text: str, secrets: list[str]) -> None:
     redactor = Redactor(secrets)
-    if redactor.occurs_in(text.encode("utf-8", "surrogateescape")) is None:
+    if not redactor.occurs_in(text.encode("utf-8", "surrogateescape")):
         assert redactor.text(text) == text
     assert Redactor().text(text) == text
 
@@ -132,6 +132,15 @@ def test_the_tail_is_cut_after_the_secret_is_out() -> None:
         assert len(shown) <= length
         assert "Value" not in shown
         assert "+42=" not in shown
+
+
+def test_a_secret_that_a_shortened_message_breaks_off_is_taken_out_too() -> None:
+    redactor = Redactor([SECRET, "hunter2222"])
+    for length in range(4, len(SECRET)):
+        told = redactor.text(f"exit code 1: no {SECRET[:length]}…")
+        assert told == "exit code 1: no ***…"
+        assert redactor.occurs_in(json.dumps({"error": f"{SECRET[:length]}…"}).encode())
+    assert redactor.value({"error": "a hunter22…\nand…"}) == {"error": "a ***…\nand…"}
 
 
 def test_bytes_that_may_begin_a_secret_wait_and_others_do_not() -> None:
