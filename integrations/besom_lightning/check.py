@@ -95,7 +95,7 @@ def guilty(errors: str, names: Sequence[str]) -> list[str]:
 
     unknown = _UNKNOWN.search(complaint) is not None
     tiers: tuple[list[str], ...] = (
-        [name for name in names if unknown and within(name, pairs)],
+        [name for name in names if unknown and (name in words or within(name, pairs))],
         [name for name in names if unknown and name.rpartition(".")[2] in words],
         [name for name in names if name in words],
         [name for name in names if within(name, words)],

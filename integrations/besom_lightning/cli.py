@@ -62,7 +62,6 @@ class InSweep:
     config_init: Any
     parser: Any
     subcommand: str | None
-    save_config_kwargs: dict[str, Any]
     trainer_defaults: dict[str, Any]
     _get: Any
     _parser: Any
@@ -77,8 +76,6 @@ class InSweep:
             plain.parse_arguments(parser, args)
             return
         self._swept = str(folder.params_file)
-        # The next attempt saves its config to the same folder.
-        self.save_config_kwargs = {"overwrite": True, **self.save_config_kwargs}
         if args is not None and not isinstance(args, Sequence):
             plain.parse_arguments(parser, args)
             self._put_sweep_on_top()
