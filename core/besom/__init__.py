@@ -65,7 +65,9 @@ __all__ = [
     "log",
     "log_code",
     "mark_preempting",
+    "report",
     "run",
+    "sagemaker_auth",
     "summary",
     "sweep",
 ]
@@ -133,6 +135,20 @@ def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = 
     _attached("log").log(data, step=step, commit=commit)
 
 
+def report(step: int | None = None, **metrics: Any) -> None:
+    """Record metrics of the run that this process is, and raise RunStopped if the run was asked to stop.
+
+    Nothing need be called before: a process that an agent started for a run attaches to it. Outside every
+    run it does nothing.
+    """
+    from besom.run.attach import this_run
+
+    run = this_run()
+    if run is not None:
+        run.log(metrics, step=step)
+        run.check_stop()
+
+
 def define_metric(
     name: str, step_metric: str | None = None, *, summary: str | None = None, goal: str | None = None
 ) -> None:
@@ -154,6 +170,22 @@ def log_code(root: str | os.PathLike[str] = ".") -> os.PathLike[str] | None:
 def mark_preempting() -> None:
     """Say that this process is about to be preempted; see `LiveRun.mark_preempting`."""
     _attached("mark_preempting").mark_preempting()
+
+
+def sagemaker_auth(
+    overrides: Mapping[str, str] | None = None,
+    path: str | os.PathLike[str] = ".",
+    api_key: str | None = None,
+) -> dict[str, str]:
+    """Let the SageMaker jobs of this process have credentials; gives the references that they get.
+
+    No secret is written into `path`, the estimator's source_dir, as W&B's function of this name does; see
+    `besom_sagemaker.auth`.
+    """
+    from besom.plugins import load_plugin
+
+    given: dict[str, str] = load_plugin("besom.doors", "sagemaker_auth")(overrides, path, api_key)
+    return given
 
 
 def _active() -> LiveRun | None:

@@ -110,6 +110,7 @@ class RunFile:
     project: str | None = None
     entity: str | None = None
     metric: Metric | None = None
+    resumed: bool = False  # an earlier process of this same attempt was interrupted
 
 
 def write_run_folder(folder: RunFolder, run: Run, sweep: Sweep | None) -> None:
@@ -140,12 +141,27 @@ def run_environment(
     folder: RunFolder, run: Run, store_url: str, *, lease_seconds: float = 60.0
 ) -> dict[str, str]:
     """Give the variables that make a process of this agent attach to the run."""
+    return process_environment(
+        folder, run.id, run.attempt, run.sweep_id, store_url, lease_seconds=lease_seconds
+    )
+
+
+def process_environment(
+    folder: RunFolder,
+    run_id: str,
+    attempt: int,
+    sweep_id: str | None,
+    store_url: str,
+    *,
+    lease_seconds: float,
+) -> dict[str, str]:
+    """Give the variables that make a process that this one starts attach to an attempt at a run."""
     return {
         "BESOM_STORE": store_url,
         "BESOM_DIR": str(folder.home),
-        "BESOM_SWEEP_ID": run.sweep_id or "",
-        "BESOM_RUN_ID": run.id,
-        "BESOM_ATTEMPT": str(run.attempt),
+        "BESOM_SWEEP_ID": sweep_id or "",
+        "BESOM_RUN_ID": run_id,
+        "BESOM_ATTEMPT": str(attempt),
         "BESOM_RUN_DIR": str(folder.path),
         "BESOM_PARAMS_FILE": str(folder.params_file),
         "BESOM_AGENT_PID": str(os.getpid()),

@@ -7,8 +7,8 @@ entry's `seq` is the byte offset behind it, which makes it unique and growing wi
 and is where reading goes on.
 
 Kinds of entries: `start` (a process joined), `history`, `summary`, `define`, `config`, `preempting`,
-`stopping` (the program was told to end), `finish`, and `delivered` (everything before is in the store; holds
-all that a replay would find out).
+`stopping` (the program was told to end), `error` (why it fails, if it does), `finish`, and `delivered`
+(everything before is in the store; holds all that a replay would find out).
 """
 
 from __future__ import annotations
@@ -132,6 +132,7 @@ class Account:
         self.preempting = False
         self.stopping: Literal["stop", "kill"] | None = None
         self.finish: dict[str, Any] | None = None
+        self.error: str | None = None
         self.step: int | None = None
 
     def add(self, entry: Entry) -> None:
@@ -152,6 +153,8 @@ class Account:
             self.stopping = body["action"]
         elif entry.kind == "finish":
             self.finish = self.finish or body  # the first ending counts
+        elif entry.kind == "error":
+            self.error = body["error"] and (self.error or body["error"])  # so does the first error
         elif entry.kind == "start":
             self._start(body)
 
@@ -173,16 +176,25 @@ class Account:
         """Give what a replay tells."""
         summary, value = dict(self.summarizer.summary), self.value
         counts = dict(self.summarizer.counts)
-        finished = (
-            Outcome(
-                RunState(self.finish["state"]), self.finish["exit_code"], self.finish["error"], summary, value
-            )
-            if self.finish
-            else None
-        )
         return Replayed(
-            finished, self.preempting, summary, value, self.config, self.step, counts, self.stopping
+            self._outcome(summary, value),
+            self.preempting,
+            summary,
+            value,
+            self.config,
+            self.step,
+            counts,
+            self.stopping,
+            self.error,
         )
+
+    def _outcome(self, summary: Mapping[str, Any], value: float | None) -> Outcome | None:
+        if self.finish is None:
+            return None
+        state, error = RunState(self.finish["state"]), self.finish["error"]
+        if state is RunState.FAILED:
+            error = self.error or error
+        return Outcome(state, self.finish["exit_code"], error, summary, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +209,7 @@ class Replayed:
     step: int | None  # the last one logged
     counts: Mapping[str, int] = field(default_factory=dict[str, int])  # of the values in each mean
     stopping: Literal["stop", "kill"] | None = None  # the program was told to end, so ending is no failure
+    error: str | None = None  # why the program failed, if it did, as one of its processes noted
 
     def as_entry(self) -> dict[str, Any]:
         """Give the body of a `delivered` entry."""

@@ -26,13 +26,20 @@ trusts the `delivered` entry that the program wrote for the store it had inside 
 and hold whole lines only; `RunStatus.journal_bytes` is how long they are together, so a run is all there once
 its status has ended and that many bytes have come.
 
-**Stops.** To stop one run, write `stop.json` into its prefix: the runner looks twice a second, and the
-program sees it as `should_stop`, or as SIGTERM if it never asks. To stop a whole job, call StopTrainingJob: SIGTERM
-reaches the runner, which looks for `stop.json` of the current run once more. With one, the run is *stopped*;
-without one, it is *preempted*, as a spot interruption is: SIGTERM to the program, SIGKILL after `grace`.
+**Stops.** To stop one run, write `stop.json` into its prefix: the runner looks three times a second, and the
+program sees it as `should_stop`, or as SIGTERM if it never asks. To stop a whole job, call StopTrainingJob:
+SIGTERM reaches the runner, which looks for `stop.json` of the current run once more. With one, the run is
+*stopped*; without one, it is *preempted*, as by a spot interruption: SIGTERM to the program, SIGKILL after
+`grace`.
 
-**Endings.** Of a run: `RunStatus.outcome`; it, not the training job's status, says how a run ended. Of the
-job: the exit codes below, with the reason in /opt/ml/output/failure.
+**The log** has, at most once a second for each run, what it logged last:
+`besom: run=<run> step=<step>; loss=0.25; val/acc=0.5;`. So the regex of a MetricDefinition for `loss` is
+`^besom: .* loss=([^;]+);`.
+
+**Endings.** Of a run: `RunStatus.outcome`; it, not the training job's status, says how a run ended. A run
+that was preempted by a signal to the whole job may be started again by SageMaker: take that outcome for its
+ending only when the training job itself has ended. A run that has no ended status by then was lost, or never
+begun. Of the job: the exit codes below, with the reason in /opt/ml/output/failure.
 
 **Restarts.** SageMaker itself may start a spot job again under the same name, with the same document. The
 runner then takes the journal, status and checkpoints from S3 and goes on in the same attempt: ended runs are
@@ -119,7 +126,6 @@ class RunSpec:
     number: int
     name: str
     params: Mapping[str, Any]
-    flat: Mapping[str, Any]  # `config.space.flatten(params)`: what the command's macros take
     prefix: str  # `Layout.run`; ends with "/"
     earlier: tuple[Earlier, ...] = ()
     checkpoints: str | None = None  # an S3 prefix to fetch if its checkpoint folder is empty at the start
@@ -133,8 +139,8 @@ class Launch:
     "s3://.../FILE.tar.gz", or None (the image has it, and `folder` is where).
     """
 
-    command: tuple[str, ...]  # the sweep's, with its macros; () with `toolkit`
-    program: str | None = None
+    command: tuple[str, ...] = ()  # with macros, as in a sweep file; (): the sweep's own
+    program: str | None = None  # None: the sweep's own
     source: str | None = f"channel:{CHANNEL}/{SOURCE}"
     folder: str | None = None  # the working directory, inside the source unless absolute
     toolkit: bool = False
@@ -148,7 +154,8 @@ class JobDocument:
 
     sweep_id: str
     job_name: str
-    launch: Launch
+    config: Mapping[str, Any]  # `Sweep.config`
+    launch: Launch = Launch()
     runs: tuple[RunSpec, ...] = ()  # one after another
     project: str | None = None
     entity: str | None = None

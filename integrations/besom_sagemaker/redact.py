@@ -9,7 +9,8 @@ carries this file as it is.
     out.write(stream.feed(chunk))              # bytes, in chunks of any size
     out.write(stream.close())                  # what was held back
 
-Cut text *after* it was redacted: half a secret is no longer recognized.
+Cut text *after* it was redacted: half a secret is no longer recognized, but for one that ends in an ellipsis,
+as besom's own shortened messages do.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ SHORTEST = 4
 SHORTEST_CODED = 8
 """Characters that a line, or an encoded form, of a value needs to be looked for by itself."""
 
+ELLIPSIS = "…"
+_ELLIPSES = (ELLIPSIS.encode(), b"\\u2026")
+
 _LOOK = 4  # bytes of a pattern that are searched for before the rest is compared
 
 
@@ -35,11 +39,13 @@ class Redactor:
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         self.values = tuple(dict.fromkeys(value for value in values if value))
-        forms = {form.encode("utf-8", "surrogateescape") for value in self.values for form in _forms(value)}
-        self.patterns = tuple(sorted(forms, key=lambda form: (-len(form), form)))
-        self.mark = _mark_beside(self.patterns)
         # The longest comes first: where several begin at one place, the longest is what is taken out.
-        self.search = re.compile(b"|".join(map(re.escape, self.patterns))) if self.patterns else None
+        forms = sorted({form for value in self.values for form in _forms(value)}, key=_longest_first)
+        self.patterns = tuple(sorted({_encode(form) for form in forms}, key=_longest_first))
+        self.mark = _mark_beside(self.patterns)
+        self.search = re.compile(b"|".join(map(re.escape, self.patterns))) if forms else None
+        self._forms = forms
+        self._search_text = re.compile("|".join(map(re.escape, forms))) if forms else None
 
     def __repr__(self) -> str:
         return f"<Redactor of {len(self.values)} secrets>"
@@ -58,10 +64,20 @@ class Redactor:
         return data if self.search is None else self.search.sub(lambda found: self.mark, data)
 
     def text(self, text: str) -> str:
-        """Give the text without the secrets."""
-        if self.search is None:
+        """Give the text without the secrets, and without one that breaks off before an ellipsis."""
+        if self._search_text is None:
             return text
-        return self.data(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+        mark = self.mark.decode("latin-1")
+        clean = self._search_text.sub(lambda found: mark, text)
+        if ELLIPSIS not in clean:
+            return clean
+        *parts, last = clean.split(ELLIPSIS)
+        return ELLIPSIS.join([*(self._without_beginning(part, mark) for part in parts), last])
+
+    def _without_beginning(self, text: str, mark: str) -> str:
+        """Give the text without the first characters of a secret at its end."""
+        at = min((_broken_off(text, form) for form in self._forms), default=len(text))
+        return text if at == len(text) else text[:at] + mark
 
     def tail(self, text: str, length: int) -> str:
         """Give the end of the text without the secrets, at most `length` characters of it."""
@@ -82,9 +98,11 @@ class Redactor:
         """Give a filter for one stream of bytes."""
         return RedactedStream(self)
 
-    def occurs_in(self, data: bytes) -> re.Match[bytes] | None:
-        """Give the first place where a secret is, in any of its forms."""
-        return None if self.search is None else self.search.search(data)
+    def occurs_in(self, data: bytes) -> bool:
+        """Say whether a secret may be there, in any of its forms or broken off before an ellipsis."""
+        if self.search is None:
+            return False
+        return self.search.search(data) is not None or any(mark in data for mark in _ELLIPSES)
 
 
 class RedactedStream:
@@ -142,6 +160,26 @@ def _beginnings(data: bytes, pattern: bytes, start: int) -> Iterator[int]:
             yield at
 
 
+def _broken_off(text: str, form: str) -> int:
+    """Give where the end of the text begins that is the beginning of a secret; the text's length if none."""
+    for length in range(min(len(form) - 1, len(text)), SHORTEST - 1, -1):
+        if text.endswith(form[:length]):
+            return len(text) - length
+    return len(text)
+
+
+def _encode(text: str) -> bytes:
+    """Give the bytes of a text from the system; those that were no UTF-8 are what they were."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
+def _longest_first(form: Any) -> Any:
+    return -len(form), form
+
+
 def _mark_beside(patterns: Iterable[bytes]) -> bytes:
     """Give a mark that shares no byte with the patterns: it can then never complete one."""
     used = set(b"".join(patterns))
@@ -157,11 +195,11 @@ def _forms(value: str) -> Iterator[str]:
         yield plain
         yield from (json.dumps(plain)[1:-1], json.dumps(plain, ensure_ascii=False)[1:-1], repr(plain)[1:-1])
         yield plain.replace("\n", "\r\n")
-        for coded in (quote(plain, safe=""), quote(plain), quote_plus(plain)):
+        raw = _encode(plain)
+        for coded in (quote(raw, safe=""), quote(raw), quote_plus(raw)):
             yield coded
             yield re.sub("%..", lambda found: found[0].lower(), coded)
         if len(plain) >= SHORTEST_CODED:
-            raw = plain.encode("utf-8", "surrogateescape")
             yield from (raw.hex(), raw.hex().upper(), *_base64_forms(raw))
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import pytest
 
 from besom.agent.process import (
-    Child,
+    ProgramChild,
     child_environment,
     kill_orphans,
     process_identity,
@@ -22,7 +22,7 @@ from besom.agent.process import (
 
 
 class Start(Protocol):
-    def __call__(self, *argv: str, environment: Mapping[str, str] | None = None) -> Child: ...
+    def __call__(self, *argv: str, environment: Mapping[str, str] | None = None) -> ProgramChild: ...
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def output(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(tmp_path: Path, output: Path, ended: queue.SimpleQueue[None]) -> Start:
-    def run(*argv: str, environment: Mapping[str, str] | None = None) -> Child:
+    def run(*argv: str, environment: Mapping[str, str] | None = None) -> ProgramChild:
         return start_child(
             argv,
             environment=os.environ if environment is None else environment,
@@ -153,7 +153,7 @@ def test_what_is_added_to_the_environment_wins_over_what_is_there() -> None:
 def test_what_earlier_attempts_left_is_killed_and_nothing_else(
     start: Start, output: Path, ended: queue.SimpleQueue[None]
 ) -> None:
-    def process_of(run: str, attempt: int) -> Child:
+    def process_of(run: str, attempt: int) -> ProgramChild:
         return start(
             "sleep", "60", environment=os.environ | {"BESOM_RUN_ID": run, "BESOM_ATTEMPT": str(attempt)}
         )

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import pytest
 
-from besom.cli import COMMANDS, cli
+from besom.cli import COMMANDS, EXTRAS, cli
 
 ROOT = Path(__file__).parents[2]
 RUN_HERE = ("README.md", "docs/quickstart.md", "docs/how-to.md")
@@ -107,7 +107,7 @@ def test_the_page_of_commands_names_every_command_and_option() -> None:
     text = (ROOT / "docs/cli.md").read_text()
     context = click.Context(cli)
     missing: list[str] = []
-    for name in COMMANDS:
+    for name in (*COMMANDS, *EXTRAS):
         command = cli.get_command(context, name)
         assert command is not None
         if f"`besom {name}" not in text:

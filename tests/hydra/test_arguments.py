@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from besom.errors import UsageError
+from besom.jsonable import is_list, is_mapping
 from besom_hydra.arguments import is_group_key, overrides, quote, split_override, write_value
 from hydra import compose, initialize_config_dir
 
@@ -70,12 +70,10 @@ def composed(conf: Path, lines: list[str]) -> dict[str, Any]:
 
 def same(one: Any, other: Any) -> bool:
     """Say whether two JSON values are equal to the type and the sign."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        first, second = cast("dict[str, Any]", one), cast("dict[str, Any]", other)
-        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
-    if isinstance(one, list) and isinstance(other, list):
-        pairs = list(zip(cast("list[Any]", one), cast("list[Any]", other), strict=False))
-        return len(one) == len(other) == len(pairs) and all(same(a, b) for a, b in pairs)
+    if is_mapping(one) and is_mapping(other):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if is_list(one) and is_list(other):
+        return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
     return type(one) is type(other) and repr(one) == repr(other)
 
 
@@ -124,9 +122,7 @@ def test_any_json_value_is_composed_exactly_or_refused(conf: Path, value: Any) -
     assert same(composed(conf, lines)["deep"]["key"], value)
 
 
-@pytest.mark.parametrize(
-    "key", ["there", "list", "none", "sub", "new", "sub.there", "sub.new", "new.deep.er"]
-)
+@pytest.mark.parametrize("key", ["there", "none", "sub", "new", "sub.there", "sub.new", "new.deep.er"])
 @pytest.mark.parametrize("value", [3, "x", {"there": 1}, None])
 def test_keys_are_set_whether_they_are_there_or_not(conf: Path, key: str, value: Any) -> None:
     found: Any = composed(conf, overrides(key, value))

@@ -11,6 +11,8 @@ A macro stands for a whole element of `command`; every one gives zero or more ar
     ${args_no_boolean_flags}  --shuffle when it is true, nothing when it is false; the rest as ${args}
     ${args_append_hydra}      +lr=0.1 +model.depth=3
     ${args_override_hydra}    ++lr=0.1 ++model.depth=3
+    ${args_hydra}             the same as a Hydra app needs it: values quoted, config groups told apart, and
+                              what brings its result home (`besom_hydra.macro`)
     ${args_json}              {"lr": 0.1, "model": {"depth": 3}} as one argument
     ${args_json_file}         the path of a file that holds the same
     ${args_config_file}       the path of a YAML file with the parameters nested at their dots
@@ -31,6 +33,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from besom.agent.macros import find_macro, program_of
 from besom.errors import UsageError
 from besom.folders import RunFolder
 from besom.records import Params
@@ -40,6 +43,7 @@ MACROS = frozenset(_PREFIXES) | {
     "env",
     "interpreter",
     "program",
+    "args_hydra",
     "args_no_equals",
     "args_no_boolean_flags",
     "args_json",
@@ -48,15 +52,8 @@ MACROS = frozenset(_PREFIXES) | {
     "args_dict",
 }
 
+_OWN = MACROS - {"args_hydra"}
 _ENVVAR = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
-
-
-class Flattening(Protocol):
-    """What a command needs of a space."""
-
-    def flatten(self, params: Params) -> Mapping[str, Any]:
-        """Give params by dotted name."""
-        ...
 
 
 class Commanding(Protocol):
@@ -78,24 +75,37 @@ class Commanding(Protocol):
         ...
 
     @property
-    def space(self) -> Flattening:
-        """What gives `${args}` its names."""
+    def space(self) -> Any:  # pyright does not see what a cached property gives
+        """What gives `${args}` its names: `flatten(params)`."""
         ...
 
 
 def build_command(
-    config: Commanding, params: Params, *, folder: RunFolder, environment: Mapping[str, str] | None = None
+    config: Commanding,
+    params: Params,
+    *,
+    folder: RunFolder,
+    environment: Mapping[str, str] | None = None,
+    place: Path | None = None,
+    by_hand: bool = False,
 ) -> list[str]:
-    """Give the argv of a run; reads no file and writes none (`write_argument_files` does).
+    """Give the argv of a run; writes no file (`write_argument_files` does).
 
-    `environment` is where `${envvar:NAME}` looks (None: this process's). UsageError when the command names a
-    program and the sweep has none.
+    `environment` is where `${envvar:NAME}` looks (None: this process's), `place` where the program lies
+    (None: in the working directory, or beside the sweep file). With `by_hand` it is for a person who repeats
+    the run outside the sweep. UsageError when the command names a program and the sweep has none, or a
+    package's macro has no words for a parameter.
     """
     elements = _elements(config.command, os.environ if environment is None else environment)
     argv: list[str] = []
     for element in elements:
         name = _macro(element)
-        argv += [element] if name is None else _expand(name, config, params, folder)
+        macro = None if name is None or name in _OWN else find_macro(name)
+        if macro is not None:
+            program = _program_file(config, place)
+            argv += macro.expand(config, params, folder=folder, program=program, by_hand=by_hand)
+        else:
+            argv += [element] if name is None else _expand(name, config, params, folder)
     if not argv:
         raise UsageError(f"{config.source}: the command {list(config.command)} expands to nothing")
     return argv
@@ -104,7 +114,11 @@ def build_command(
 def unknown_macros(command: Sequence[str]) -> list[str]:
     """Give the elements that look like macros and will be dropped, because no macro has that name."""
     names = {element: _macro(element) for element in map(str, command) if not _ENVVAR.search(element)}
-    return [element for element, name in names.items() if name is not None and name not in MACROS]
+    return [
+        element
+        for element, name in names.items()
+        if name is not None and name not in MACROS and find_macro(name) is None
+    ]
 
 
 def write_argument_files(
@@ -179,6 +193,14 @@ def _program(config: Commanding) -> str:
     if config.program is None:
         raise UsageError(f"{config.source}: the command uses ${{program}}, but the sweep names no `program`")
     return config.program
+
+
+def _program_file(config: Commanding, place: Path | None) -> Path | None:
+    program = program_of(config)
+    if program is None:
+        return None
+    places = [Path.cwd(), Path(config.source).absolute().parent] if place is None else [place]
+    return next((file for file in (folder / program for folder in places) if file.is_file()), None)
 
 
 def _macro(element: str) -> str | None:

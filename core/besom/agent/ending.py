@@ -23,6 +23,7 @@ from besom.records import Lease, Outcome, Run, RunState
 _TAIL_BYTES = 64 * 1024
 _TRACEBACK = "Traceback (most recent call last):"
 _LONGEST = 500
+_ADVICE = "Set the environment variable HYDRA_FULL_ERROR=1"  # follows every error of a Hydra app
 
 
 class Told(Enum):
@@ -62,7 +63,7 @@ def outcome_of(code: int, told: Told | None, reason: str, replayed: Replayed, ou
     elif replayed.preempting:
         state, error = RunState.PREEMPTED, None
     else:
-        state, error = RunState.FAILED, failure(code, output)
+        state, error = RunState.FAILED, replayed.error or failure(code, output)
     summary = dict(replayed.summary) if replayed.config is not None else None
     return Outcome(state, exit_status(code), error, summary, replayed.value)
 
@@ -85,7 +86,8 @@ def failure(code: int, output: str) -> str:
     if status > 128 and (name := _signal_name(status - 128)):
         told = f"killed by {name}" if code < 0 else f"exit code {code} (killed by {name})"
         return f"{told}: out of memory?" if name == "SIGKILL" else told
-    last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "")
+    lines = (line.strip() for line in reversed(output.splitlines()))
+    last = next((line for line in lines if line and not line.startswith(_ADVICE)), "")
     return _shorten(f"exit code {code}: {last}" if last else f"exit code {code}")
 
 

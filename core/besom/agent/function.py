@@ -20,6 +20,7 @@ from besom.folders import RunFolder, besom_dir
 from besom.journal import Replayed
 from besom.records import Outcome, Run, RunState
 from besom.run import assigned
+from besom.run.outcome import cause_of_exit
 from besom.scheduler import Idle, Reporter, Scheduler
 from besom.store.base import Store
 
@@ -88,8 +89,11 @@ def _call(
         with assigned(run, scheduler.sweep, store, folder) as live:
             try:
                 function()
-            except KeyboardInterrupt as error:
-                interrupted = error
+            except (KeyboardInterrupt, SystemExit) as error:
+                cause = cause_of_exit(error)
+                if not isinstance(cause, KeyboardInterrupt):
+                    raise
+                interrupted = cause
                 live.leave()
     except RunStopped:
         pass

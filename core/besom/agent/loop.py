@@ -15,11 +15,9 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from besom.agent.breaker import Breaker
-from besom.agent.command import program_folder
-from besom.agent.ending import Told
+from besom.agent.ending import Told, exit_status
 from besom.agent.gpus import gpu_slots, visible_gpus
 from besom.agent.job import Job
 from besom.agent.options import AgentEvent, AgentOptions, AgentResult, EventKind, ignore
@@ -27,14 +25,13 @@ from besom.agent.patience import Patience, idle_pause
 from besom.agent.prepare import prepare_folder
 from besom.agent.settle import settle
 from besom.agent.signals import LEAVE, received
-from besom.agent.start import Starter
+from besom.agent.start import ProgramStarter, Starter
 from besom.errors import BesomError, NotFoundError, StoreError
-from besom.folders import besom_dir
-from besom.records import Lease, Outcome, Run, RunState
+from besom.folders import RunFolder, besom_dir, run_environment
+from besom.records import Lease, Outcome, Run, RunState, Sweep
 from besom.scheduler import Idle, Scheduler
 from besom.store.base import Store
 from besom.store.clock import since_boot
-from besom.sweep import sweep_config
 
 log = logging.getLogger(__name__)
 
@@ -49,21 +46,24 @@ def run_agent(
     options: AgentOptions | None = None,
     *,
     on_event: Callable[[AgentEvent], None] = ignore,
+    starter: Starter | None = None,
 ) -> AgentResult:
     """Take runs from a sweep until there are none left, or a signal or failures end it.
 
     For the main thread, because it handles signals: SIGTERM preempts the runs; Ctrl-C waits for them, another
-    preempts them, a third kills them. Before anything is claimed: UsageError when the program is missing or
-    GPUs are too few, NotFoundError without such a sweep. Later: StoreError when the store stays away.
+    preempts them, a third kills them. `starter` makes a process of each run, the sweep's program by default.
+    Before anything is claimed: UsageError when the program is missing or GPUs are too few, NotFoundError
+    without such a sweep. Later: StoreError when the store stays away.
     """
     options = options or AgentOptions()
     gpus = visible_gpus(os.environ) if options.gpus_per_run else []
     slots = gpu_slots(options.workers, options.gpus_per_run, gpus)
     sweep = store.get_sweep(sweep_id)
-    program_folder(sweep_config(sweep), sweep.folder, Path.cwd())
+    starter = starter or ProgramStarter()
+    starter.check(sweep)
     agent = store.add_agent(sweep_id, host=socket.gethostname(), pid=os.getpid())
     scheduler = Scheduler(store, sweep_id, agent_id=agent.id, lease_seconds=options.lease_seconds)
-    loop = _Loop(store, scheduler, options, slots, on_event)
+    loop = _Loop(store, scheduler, options, slots, starter=starter, on_event=on_event)
     loop.emit("joined", detail=agent.id)
     with received(loop.events.put, forward=options.forward_signals):
         return loop.run()
@@ -85,13 +85,15 @@ class _Loop:
         scheduler: Scheduler,
         options: AgentOptions,
         slots: list[dict[str, str]],
+        *,
+        starter: Starter,
         on_event: Callable[[AgentEvent], None],
     ) -> None:
         self.events: queue.SimpleQueue[int | _Ended] = queue.SimpleQueue()  # a number is a signal's
         self.store = store
         self.scheduler = scheduler
         self.options = options
-        self.starter = Starter(store.url, options, slots)
+        self.slots, self.starter = slots, starter
         self.home = besom_dir()
         self.on_event = on_event
         self.jobs: dict[Lease, Job] = {}
@@ -223,9 +225,7 @@ class _Loop:
             self._give_back(run)
             return
         try:
-            job = self.starter.start(
-                run, sweep, folder, slot=slot, on_end=lambda: self.events.put(_Ended(run.lease))
-            )
+            job = self._job(run, sweep, folder, slot)
         except Exception as error:  # whatever is wrong with one run must not end the agent of the others
             log.debug("run %s could not be started", run.id, exc_info=True)
             outcome = Outcome(RunState.FAILED, error=f"the program could not be started: {error}")
@@ -234,6 +234,18 @@ class _Loop:
         self.free.pop()
         self.jobs[run.lease] = job
         self.emit("started", run)
+
+    def _job(self, run: Run, sweep: Sweep, folder: RunFolder, slot: int) -> Job:
+        options = self.options
+        written = folder.output.stat().st_size if folder.output.exists() else 0
+        told = run_environment(folder, run, self.store.url, lease_seconds=options.lease_seconds)
+        environment = told | self.slots[slot]
+        ended = _Ended(run.lease)
+        child = self.starter.start(
+            run, sweep, folder, environment=environment, on_end=lambda: self.events.put(ended)
+        )
+        timeout_at = None if options.timeout is None else time.monotonic() + options.timeout
+        return Job(run, sweep, folder, slot, child, options.grace, written, timeout_at, shown=written)
 
     def _give_back(self, run: Run) -> None:
         outcome = Outcome(RunState.PREEMPTED)
@@ -285,7 +297,7 @@ class _Loop:
     def _ended(self, job: Job) -> None:
         job.code = job.child.reap()
         now = time.monotonic()
-        undecided = job.told is None and self.tier < 2 and abs(job.code) % 128 in LEAVE
+        undecided = job.told is None and self.tier < 2 and exit_status(job.code) - 128 in LEAVE
         job.settle_at = now + _UNDECIDED if undecided else now
         self.claim_at = now
         self.claim_pause.reset()

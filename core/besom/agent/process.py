@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +30,21 @@ RANK_VARIABLES = frozenset(
 _RANK_PREFIXES = ("OMPI_COMM_", "OMPI_MCA_orte_", "PMI_", "PMIX_", "MPI_LOCAL", "MV2_COMM_", "TORCHELASTIC_")
 
 
+class Child(Protocol):
+    """A process that was started for a run."""
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program and everything it started; nothing if they are gone."""
+        ...
+
+    def reap(self) -> int:
+        """Kill what is left of it, wait for its end, and give its exit code, -N for signal N."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class Child:
-    """A process that was started for a run; its pid is also its process group and session."""
+class ProgramChild:
+    """A program as a child; its pid is also its process group and session."""
 
     process: subprocess.Popen[bytes]
 
@@ -54,7 +67,7 @@ def start_child(
     folder: Path,
     output: Path,
     on_end: Callable[[], None],
-) -> Child:
+) -> ProgramChild:
     """Start a program in `folder`, appending what it prints to `output`; a thread calls `on_end` at its end.
 
     OSError or ValueError when it cannot be started: no such program, an argument too long or with a NUL byte.
@@ -70,14 +83,23 @@ def start_child(
             env=dict(environment),
             start_new_session=True,
         )
-    child = Child(process)
-    waiting = threading.Thread(target=_wait, args=(process, on_end), name=f"wait-{process.pid}", daemon=True)
+    child = ProgramChild(process)
+    call_at_end(process.pid, process.wait, on_end, child)
+    return child
+
+
+def call_at_end(pid: int, wait: Callable[[], object], on_end: Callable[[], None], child: Child) -> None:
+    """Have a thread call `on_end` when a child process has ended; OSError, and it is killed, if none can.
+
+    `wait` waits for its end where the system cannot without reaping it.
+    """
+    waiting = threading.Thread(target=_wait, args=(pid, wait, on_end), name=f"wait-{pid}", daemon=True)
     try:
         waiting.start()
     except RuntimeError as error:  # too many threads
+        child.signal(signal.SIGKILL)
         child.reap()
         raise OSError(f"nothing can wait for its end: {error}") from error
-    return child
 
 
 def child_environment(own: Mapping[str, str], *added: Mapping[str, str]) -> dict[str, str]:
@@ -135,11 +157,11 @@ def _is_rank(name: str) -> bool:
     return name in RANK_VARIABLES or name.startswith(_RANK_PREFIXES)
 
 
-def _wait(process: subprocess.Popen[bytes], on_end: Callable[[], None]) -> None:
+def _wait(pid: int, wait: Callable[[], object], on_end: Callable[[], None]) -> None:
     if hasattr(os, "waitid"):
         # Leaves the zombie, so that the process group cannot be anybody else's until the agent has reaped it.
         with suppress(ChildProcessError):  # it has been reaped already
-            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     else:  # macOS before Python 3.13
-        process.wait()
+        wait()
     on_end()

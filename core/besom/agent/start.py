@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from besom.agent.command import build_command, program_folder, write_argument_files
-from besom.agent.job import Job
-from besom.agent.options import AgentOptions
-from besom.agent.process import child_environment, start_child
-from besom.folders import RunFolder, run_environment
+from besom.agent.macros import fitted
+from besom.agent.process import Child, child_environment, start_child
+from besom.folders import RunFolder
 from besom.records import Run, Sweep
 from besom.sweep import sweep_config
 
@@ -20,39 +18,64 @@ if TYPE_CHECKING:
     from besom.sweepfile import SweepConfig
 
 
-class Starter:
-    """Starts programs in an agent's slots; `slots` are the variables that each one gives to its programs."""
+class Starter(Protocol):
+    """What an agent's runs are: how each one becomes a process."""
 
-    def __init__(self, store_url: str, options: AgentOptions, slots: Sequence[dict[str, str]]) -> None:
-        self._store_url = store_url
-        self._options = options
-        self._slots = slots
-        self._config: tuple[int, SweepConfig] | None = None  # and the version of the sweep that has it
+    def check(self, sweep: Sweep) -> None:
+        """Raise UsageError when no run of the sweep could be started; called before anything is claimed."""
+        ...
 
     def start(
-        self, run: Run, sweep: Sweep, folder: RunFolder, *, slot: int, on_end: Callable[[], None]
-    ) -> Job:
-        """Start a run's program in its folder that was made ready; a thread calls `on_end` at its end.
+        self,
+        run: Run,
+        sweep: Sweep,
+        folder: RunFolder,
+        *,
+        environment: Mapping[str, str],
+        on_end: Callable[[], None],
+    ) -> Child:
+        """Start a run, its output appended to `folder.output`; a thread calls `on_end` when it has ended.
+
+        `environment` is added to the agent's own. Any exception fails this run alone.
+        """
+        ...
+
+
+class ProgramStarter:
+    """Starts the program that the sweep names, by its `command`."""
+
+    def __init__(self) -> None:
+        self._config: tuple[int, SweepConfig] | None = None  # and the version of the sweep that has it
+
+    def check(self, sweep: Sweep) -> None:
+        """Raise UsageError when the program is missing, or would get none of the sweep's parameters."""
+        config = sweep_config(sweep)
+        fitted(config, program_folder(config, sweep.folder, Path.cwd()))
+
+    def start(
+        self,
+        run: Run,
+        sweep: Sweep,
+        folder: RunFolder,
+        *,
+        environment: Mapping[str, str],
+        on_end: Callable[[], None],
+    ) -> Child:
+        """Start a run's program in its folder that was made ready.
 
         OSError, ValueError or UsageError when it cannot be started.
         """
-        options = self._options
         config = self._config_of(sweep)
+        place = program_folder(config, sweep.folder, Path.cwd())
+        config = fitted(config, place)
         write_argument_files(config, run.params, folder=folder)
-        written = folder.output.stat().st_size if folder.output.exists() else 0
-        child = start_child(
-            build_command(config, run.params, folder=folder),
-            environment=child_environment(
-                os.environ,
-                run_environment(folder, run, self._store_url, lease_seconds=options.lease_seconds),
-                self._slots[slot],
-            ),
-            folder=program_folder(config, sweep.folder, Path.cwd()),
+        return start_child(
+            build_command(config, run.params, folder=folder, place=place),
+            environment=child_environment(os.environ, environment),
+            folder=place,
             output=folder.output,
             on_end=on_end,
         )
-        timeout_at = None if options.timeout is None else time.monotonic() + options.timeout
-        return Job(run, sweep, folder, slot, child, options.grace, written, timeout_at, shown=written)
 
     def _config_of(self, sweep: Sweep) -> SweepConfig:
         if self._config is None or self._config[0] != sweep.version:

@@ -1,5 +1,8 @@
 """The `besom` command: a table of commands, each imported only when it is used.
 
+Commands of integrations are in the table too, by name only; those of other packages are entry points in the
+group `besom.commands`, which are looked for when a name is in no table.
+
 Data goes to stdout, talk to stderr. Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 store, 130 and 143
 when ended by Ctrl-C or SIGTERM.
 """
@@ -16,7 +19,7 @@ import click
 
 import besom
 from besom.cli.session import Session
-from besom.errors import BesomError, SweepFileError
+from besom.errors import BesomError, NotFoundError, SweepFileError
 
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Run": {
@@ -48,6 +51,15 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Set up": {"completion": ("completion", "Print the script that completes besom's words in a shell.")},
 }
+INTEGRATIONS: dict[str, dict[str, tuple[str, str]]] = {
+    # The extra that brings what the command imports, and what it does; `plugins.BUILTIN` says where it is.
+    "Platforms": {
+        "requirements": ("sagemaker", "Write the requirements.txt that a program needs elsewhere."),
+        "sagemaker": ("sagemaker", "Run sweeps as SageMaker training jobs."),
+        "secrets": ("sagemaker", "Put credentials where jobs read them, and give references."),
+    },
+}
+EXTRAS = {name: extra for commands in INTEGRATIONS.values() for name, (extra, _) in commands.items()}
 COMMANDS = {name: entry for commands in SECTIONS.values() for name, entry in commands.items()}
 
 
@@ -57,15 +69,14 @@ class LazyCommands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Give the names in the order that `--help` shows them."""
         del ctx
-        return list(COMMANDS)
+        return [*COMMANDS, *EXTRAS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command; it also takes the global options, so that they may stand anywhere."""
         del ctx
-        if cmd_name not in COMMANDS:
+        command = _load(cmd_name)
+        if command is None:
             return None
-        module = importlib.import_module(f"besom.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
         if not any(option.name == "store" for option in command.params):
             command.params.extend(global_options())
         return command
@@ -75,8 +86,9 @@ class LazyCommands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that the words name; an unknown one gets a suggestion."""
         name = args[0]
-        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
-            close = difflib.get_close_matches(name, COMMANDS, n=1)
+        known = self.list_commands(ctx)
+        if not (name in known or name.startswith("-") or ctx.resilient_parsing or _load(name)):
+            close = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean '{close[0]}'?" if close else ""
             raise click.UsageError(f"No such command '{name}'.{hint}", ctx)
         return super().resolve_command(ctx, args)
@@ -84,7 +96,7 @@ class LazyCommands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of commands, importing none of them."""
         del ctx
-        for title, commands in SECTIONS.items():
+        for title, commands in {**SECTIONS, **INTEGRATIONS}.items():
             with formatter.section(title):
                 formatter.write_dl([(name, text) for name, (_, text) in commands.items()])
 
@@ -98,12 +110,39 @@ class LazyCommands(click.Group):
                 raise
             _complain(error)
             raise click.exceptions.Exit(error.exit_code) from error
+        except ModuleNotFoundError as error:
+            extra = EXTRAS.get(ctx.invoked_subcommand or "")
+            if extra is None or ctx.ensure_object(Session).debug:
+                raise
+            _complain(_missing(str(ctx.invoked_subcommand), extra, error))
+            raise click.exceptions.Exit(1) from error
         except KeyboardInterrupt:
             raise click.exceptions.Exit(130) from None
         except BrokenPipeError:
             _silence(sys.stdout)
             raise click.exceptions.Exit(141) from None  # what a shell shows for a program ended by SIGPIPE
         return result
+
+
+def _load(name: str) -> click.Command | None:
+    """Import the command of this name, or give None where no package has one."""
+    if name in COMMANDS:
+        command: click.Command = getattr(importlib.import_module(f"besom.cli.{COMMANDS[name][0]}"), name)
+        return command
+    from besom.plugins import load_plugin
+
+    try:
+        found: click.Command = load_plugin("besom.commands", name)
+    except NotFoundError:
+        return None
+    return found
+
+
+def _missing(command: str, extra: str, error: ModuleNotFoundError) -> BesomError:
+    """Say which extra brings the module that a command could not import."""
+    return BesomError(
+        f"besom {command} needs {error.name}, which is not installed: pip install 'besom[{extra}]'"
+    )
 
 
 def _complain(error: BesomError) -> None:

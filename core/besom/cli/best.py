@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from besom.cli.lookup import complete_sweeps, find_sweep_or_newest
 from besom.cli.output import flat, json_option, number, print_fields, print_json, scalar, shell_words
 from besom.cli.rows import run_json
 from besom.cli.session import Session, pass_session
-from besom.errors import BesomError, NotFoundError
+from besom.errors import BesomError, NotFoundError, UsageError
 from besom.records import Run, Sweep
 
 if TYPE_CHECKING:
@@ -52,12 +53,17 @@ def best_run(store: Store, sweep: Sweep) -> Run:
 
 def command_of(sweep: Sweep, run: Run) -> list[str] | None:
     """Give the argv of a run; None when the sweep runs no program."""
-    from besom.agent.command import build_command
+    from besom.agent.command import build_command, program_folder
+    from besom.agent.macros import fitted
     from besom.folders import run_folder
     from besom.sweep import sweep_config
 
+    config, place = sweep_config(sweep), None
     try:
-        return build_command(sweep_config(sweep), run.params, folder=run_folder(run.id))
+        with suppress(UsageError):  # without the program, what it needs cannot be told
+            place = program_folder(config, sweep.folder, Path.cwd())
+            config = fitted(config, place)
+        return build_command(config, run.params, folder=run_folder(run.id), place=place, by_hand=True)
     except BesomError:
         return None
 

@@ -21,15 +21,23 @@ TRIES = 64  # points that constraints rule out before the first one that is allo
 
 @click.command()
 @click.argument("file", metavar="SWEEP.YAML", type=click.Path(path_type=Path))
+@click.option("--no-program", is_flag=True, help="Do not ask the program whether it takes the parameters.")
 @json_option
-def check(file: Path, *, as_json: bool) -> None:
-    """Validate SWEEP.YAML, and show its space, Est. Runs and the command line of its first run."""
+def check(file: Path, *, no_program: bool, as_json: bool) -> None:
+    """Validate SWEEP.YAML, and show its space, Est. Runs and the command line of its first run.
+
+    A program that can say what it would do without training, such as one built with LightningCLI, is asked
+    whether it takes the parameters; leaves with 2 if not.
+    """
     from besom.sweepfile import load
 
-    config = load(file)
+    config = _fitted(load(file))
     params = first_params(config)
     command = None if params is None else _command(config, params)
     warnings = list(_warnings(config, params))
+    faults = (
+        None if no_program or params is None or config.program is None else _ask(config, params, warnings)
+    )
     if as_json:
         print_json(
             {
@@ -42,14 +50,21 @@ def check(file: Path, *, as_json: bool) -> None:
                 "expected_runs": config.expected_runs,
                 "first": None if params is None else {"params": dict(params), "command": command},
                 "warnings": warnings,
+                "faults": faults,
             }
         )
-        return
-    _print_space(config)
-    click.echo()
-    _print_summary(config, command)
-    for warning in warnings:
-        say(f"warning: {warning}")
+    else:
+        _print_space(config)
+        click.echo()
+        _print_summary(config, command)
+        for warning in warnings:
+            say(f"warning: {warning}")
+        for fault in faults or ():
+            say(f"{file}: {fault}")
+        if faults == []:
+            say("the program takes these parameters")
+    if faults:
+        raise click.exceptions.Exit(UsageError.exit_code)
 
 
 def _print_space(config: SweepConfig) -> None:
@@ -105,6 +120,18 @@ def first_params(config: SweepConfig) -> Params | None:
     return None
 
 
+def _fitted(config: SweepConfig) -> SweepConfig:
+    """Give the config with the command that its program needs; UsageError if its own gives no parameters."""
+    from besom.agent.command import program_folder
+    from besom.agent.macros import fitted
+
+    try:
+        place = program_folder(config, str(Path(config.source).absolute().parent), Path.cwd())
+    except UsageError:  # it is missing, which is warned of
+        return config
+    return fitted(config, place)
+
+
 def _command(config: SweepConfig, params: Params) -> list[str] | None:
     """Give the argv of a run with these parameters; None when the sweep runs no program."""
     from besom.agent.command import build_command
@@ -113,6 +140,18 @@ def _command(config: SweepConfig, params: Params) -> list[str] | None:
     try:
         return build_command(config, params, folder=run_folder("RUN_ID"))
     except UsageError:
+        return None
+
+
+def _ask(config: SweepConfig, params: Params, warnings: list[str]) -> list[str] | None:
+    """Give what the program finds wrong with the parameters, None if it was not asked; may add a warning."""
+    from besom.agent.rehearse import rehearse
+
+    try:
+        return rehearse(config, params)
+    except UsageError as error:
+        if str(error) not in warnings:
+            warnings.append(str(error))
         return None
 
 

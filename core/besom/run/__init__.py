@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from besom.run.attach import assigned, init
+from besom.run.attach import assigned, init, sweep_folder, this_run
 from besom.run.live import LiveRun, active_run
 
-__all__ = ["LiveRun", "active_run", "assigned", "init"]
+__all__ = ["LiveRun", "active_run", "assigned", "init", "sweep_folder", "this_run"]

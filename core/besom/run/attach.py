@@ -7,6 +7,7 @@ in the environment (attach, never claim); else a new run outside every sweep.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import logging
 import os
@@ -17,7 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from besom.config import Config, mapping_of, read_defaults
 from besom.errors import NotFoundError, UsageError
-from besom.folders import RunFile, RunFolder, read_run_file, run_folder, write_run_folder
+from besom.folders import (
+    RunFile,
+    RunFolder,
+    default_store,
+    process_environment,
+    read_run_file,
+    run_folder,
+    write_run_folder,
+)
 from besom.journal import Journal, read_account, read_delivered, replay
 from besom.records import Attempt, Lease, Outcome, Run, RunState, Sweep
 from besom.run import ending
@@ -88,6 +97,24 @@ def init(
     return run
 
 
+def sweep_folder() -> RunFolder | None:
+    """Give the folder of the sweep's run that `init` would give here, None outside every sweep.
+
+    Attaches to nothing: what must know the parameters before there is a run reads its `params_file`.
+    """
+    for run in (active_run(), _assignment):
+        if run is not None and not run.ended:
+            return RunFolder(run.dir) if run.sweep_id else None
+    told = [os.environ.get(name) for name in ("BESOM_RUN_ID", "BESOM_SWEEP_ID", "BESOM_RUN_DIR")]
+    return RunFolder(Path(str(told[-1]))) if all(told) else None
+
+
+def this_run() -> LiveRun | None:
+    """Give this process's run as `init` does, but None where `init` would begin one outside every sweep."""
+    current = _current_run(finish_it=False)
+    return init() if current is None and os.environ.get("BESOM_RUN_ID") else current
+
+
 @contextmanager
 def assigned(run: Run, sweep: Sweep, store: Store, folder: RunFolder) -> Generator[LiveRun]:
     """Inside, `init` in this process gives this run; leaving ends it by how it is left, unless it has ended.
@@ -99,7 +126,7 @@ def assigned(run: Run, sweep: Sweep, store: Store, folder: RunFolder) -> Generat
     about = RunFile(
         run.id, run.attempt, run.number, run.name, sweep.id, sweep.project, sweep.entity, sweep.metric
     )
-    live = _attached(about, folder, {}, run.params, lambda: store, keep_store=True)
+    live = _attached(about, folder, {}, run.params, lambda: store, store_url=store.url, keep_store=True)
     _assignment = live
     try:
         yield live
@@ -150,7 +177,8 @@ def _detached(
     about: RunFile, folder: RunFolder | None, given: Mapping[str, Any], params: Mapping[str, Any], allow: bool
 ) -> LiveRun:
     """Make a run that keeps nothing."""
-    return LiveRun(about, folder, Config({**read_defaults(), **given}, swept=params, allow_val_change=allow))
+    config = Config({**read_defaults(), **given}, swept=params, allow_val_change=allow)
+    return LiveRun(about, folder, config, params=params)
 
 
 def _from_environment(given: Mapping[str, Any], allow: bool) -> LiveRun:
@@ -167,7 +195,9 @@ def _from_environment(given: Mapping[str, Any], allow: bool) -> LiveRun:
         ) from error
     if rank() > 0:
         return _detached(about, folder, given, params, allow)
-    return _attached(about, folder, given, params, _default_store, allow=allow, judged=True)
+    return _attached(
+        about, folder, given, params, _default_store, store_url=default_store(), allow=allow, judged=True
+    )
 
 
 def _default_store() -> Store:
@@ -199,7 +229,7 @@ def _solo(
     write_run_folder(folder, run, None)
     about = RunFile(run.id, run.attempt, run.number, run.name, None, project, entity)
     earlier: Mapping[str, Any] = before.config if before is not None else {}
-    return _attached(about, folder, {**earlier, **given}, {}, lambda: store, allow=allow)
+    return _attached(about, folder, {**earlier, **given}, {}, lambda: store, store_url=store.url, allow=allow)
 
 
 def _rescue(store: Store, run: Run) -> None:
@@ -236,6 +266,7 @@ def _attached(
     params: Mapping[str, Any],
     open_store: Callable[[], Store],
     *,
+    store_url: str,
     allow: bool = False,
     keep_store: bool = False,
     judged: bool = False,
@@ -258,17 +289,17 @@ def _attached(
         )
         start |= {"step": step - 1, "summary": summarizer.summary, "counts": summarizer.counts}
     journal = Journal(path)
-    flusher = None
-    if journal.lock():
-        flusher = Flusher(
-            open_store,
-            Lease(about.run_id, about.attempt),
-            about.sweep_id,
-            path,
-            lease_seconds=_lease_seconds(),
-            keep_store=keep_store,
-        )
-    else:
+    new_flusher = functools.partial(
+        Flusher,
+        open_store,
+        Lease(about.run_id, about.attempt),
+        about.sweep_id,
+        path,
+        lease_seconds=_lease_seconds(),
+        keep_store=keep_store,
+    )
+    flusher = new_flusher() if journal.lock() else None
+    if flusher is None:
         logger.info(
             "run %s is written by another process already; this one adds to its journal", about.run_id
         )
@@ -283,8 +314,13 @@ def _attached(
         about,
         folder,
         config,
+        params=params,
         journal=journal,
         flusher=flusher,
+        new_flusher=new_flusher,
+        environment=process_environment(
+            folder, about.run_id, about.attempt, about.sweep_id, store_url, lease_seconds=_lease_seconds()
+        ),
         summarizer=summarizer,
         step=step,
         judged=judged,

@@ -80,5 +80,6 @@ def _on_exit(leave: Any, status: Any = None, /) -> NoReturn:
     global _exit  # noqa: PLW0603
     if threading.current_thread() is threading.main_thread():
         _exit = SystemExit(status)
+        _exit.__context__ = sys.exception() if sys.version_info >= (3, 11) else sys.exc_info()[1]
     leave(status)
     raise AssertionError("sys.exit returned")

@@ -59,6 +59,7 @@ class Flusher:
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._troubled = False
+        self._retry_at = 0.0  # where no thread tries again
         self._thread = threading.Thread(target=self._work, name="besom-flusher", daemon=True)
 
     def start(self) -> None:
@@ -70,6 +71,30 @@ class Flusher:
         """Say that there is something new in the journal."""
         if not self._wake.is_set():
             self._wake.set()
+
+    def ask(self) -> None:
+        """Deliver in the calling thread what there is, so that `directive` answers all that was logged.
+
+        It may be asked of a flusher that was never started. Does nothing while the store is away.
+        """
+        away = self._troubled and (self._thread.is_alive() or time.monotonic() < self._retry_at)
+        if away or self._closing.is_set() or self.directive.action == "lost":
+            return
+        try:
+            with working:
+                while (directive := self._connect()[1].deliver()) is not None:
+                    self._heed(directive)
+            self._troubled = False
+        except NotFoundError as error:
+            self._heed(Directive("lost", str(error)))
+        except (BesomError, OSError) as error:
+            self._complain(error)
+            self._retry_at = time.monotonic() + LONGEST_BACKOFF
+
+    @property
+    def told(self) -> str:
+        """The action that a program of this run was told, as far as the journal was read; "" for none."""
+        return (self._delivery and self._delivery.account.stopping) or ""
 
     def settle(self, finish: dict[str, Any] | None, *, patience: float) -> Replayed | None:
         """Deliver the rest in the calling thread; with the body of a `finish` entry, end the run so.
@@ -119,7 +144,7 @@ class Flusher:
     def _work(self) -> None:
         pause = 0.0
         while not self._closing.wait(pause):
-            self._wake.wait(LONGEST_PAUSE)
+            self._wake.wait(min(LONGEST_PAUSE, self._lease_seconds / 3))
             self._wake.clear()
             began = time.monotonic()
             try:

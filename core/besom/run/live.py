@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,10 +17,11 @@ from besom.folders import RunFile, RunFolder
 from besom.journal import Journal
 from besom.jsonable import jsonable
 from besom.records import RunState
-from besom.run.checkpoint import latest_checkpoint, note_checkpoint
+from besom.run.about import About
+from besom.run.checkpoint import note_checkpoint
 from besom.run.code import copy_code
 from besom.run.flusher import Flusher
-from besom.run.outcome import agent_lives, code_and_error
+from besom.run.outcome import agent_lives, cause_of_exit, code_and_error
 from besom.run.row import LAST_STEP, as_row, as_step
 from besom.run.summary import Summary
 from besom.summarize import Summarizer
@@ -45,7 +45,7 @@ def activate(run: LiveRun) -> None:
     _active = run
 
 
-class LiveRun:
+class LiveRun(About):
     """A run inside its program; made by `init`.
 
     Without a journal (on ranks above 0, or with mode="disabled") it can be used all the same and keeps
@@ -58,58 +58,36 @@ class LiveRun:
         folder: RunFolder | None,
         config: Config,
         *,
+        params: Mapping[str, Any] | None = None,
         journal: Journal | None = None,
         flusher: Flusher | None = None,
+        new_flusher: Callable[[], Flusher] | None = None,
+        environment: Mapping[str, str] | None = None,
         summarizer: Summarizer | None = None,
         step: int = 0,
         judged: bool = False,
     ) -> None:
-        self._about = about
-        self._folder = folder
+        super().__init__(about, folder, params or {})
+        self.environment = environment or {}
         self.config = config
         """The run's config; what the sweep has set stays."""
         self._journal = journal
         self._flusher = flusher
+        self._new_flusher = new_flusher  # for a process that another one delivers for
+        self._asker = flusher  # what `ask_stop` asks; only the owner has a thread in it
         self._summarizer = summarizer or Summarizer(about.metric)
         self._step = step
         self._floor = 0
         self._warned_of_step = False
         self._preempting = False
+        self._quiet = False
         self._told = ""  # the action that should_stop or check_stop told the program last
         self._finished = False
         self._judged = judged  # an agent started this process
         self._pid = os.getpid()
         self._lock = threading.RLock()  # reentrant: a signal handler may log, too
 
-    def __repr__(self) -> str:
-        return f"<besom run {self.id} {self.name!r}>"
-
-    # ---- what it is
-
-    @property
-    def id(self) -> str:
-        """The run's id; "" for a run that is kept nowhere."""
-        return self._about.run_id
-
-    @property
-    def name(self) -> str:
-        """The run's name for people."""
-        return self._about.name
-
-    @property
-    def sweep_id(self) -> str | None:
-        """The sweep it belongs to."""
-        return self._about.sweep_id
-
-    @property
-    def project(self) -> str | None:
-        """The project it belongs to."""
-        return self._about.project
-
-    @property
-    def entity(self) -> str | None:
-        """The entity it belongs to."""
-        return self._about.entity
+    # ---- logging
 
     @property
     def step(self) -> int:
@@ -117,38 +95,14 @@ class LiveRun:
         return self._step
 
     @property
-    def attempt(self) -> int:
-        """Which try at this run this is, from 1."""
-        return self._about.attempt
-
-    @property
-    def dir(self) -> Path:
-        """The run's folder, the same for all its attempts."""
-        if self._folder is None:
-            self._folder = RunFolder(Path(tempfile.mkdtemp(prefix="besom-")))
-        return self._folder.path
-
-    @property
-    def resumed(self) -> bool:
-        """Whether an earlier attempt was interrupted, so that this one should go on from `resume_path`."""
-        return self._about.attempt > 1
-
-    @property
-    def resume_path(self) -> Path | None:
-        """The checkpoint to go on from: the last `save_checkpoint`, else the newest in `dir/checkpoints`.
-
-        None in a first attempt, and when there is none.
-        """
-        if not self.resumed or self._folder is None:
-            return None
-        return latest_checkpoint(self._folder)
+    def floor(self) -> int:
+        """The lowest step that `log` still takes: that of its latest call in this process."""
+        return self._floor
 
     @property
     def summary(self) -> Summary:
         """One value per metric: the last logged, or what `define_metric` and the program made it."""
         return Summary(self._summarizer, self._change_summary)
-
-    # ---- logging
 
     def log(
         self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None, **_: Any
@@ -197,6 +151,21 @@ class LiveRun:
             self._preempting = True
             self._record("preempting", {})
 
+    def note_error(self, error: str | None) -> None:
+        """Say why the run fails, if it should end as failed; None takes back what was said.
+
+        Of several notes the first counts, before the exception that the run ends with: of many processes
+        that fail together it tells which was the first. Ranks above 0 may note errors, too.
+        """
+        entry = {"error": error}
+        if self._journal is not None:
+            if not self._finished:
+                self._record_last("error", entry)
+        elif self._folder is not None:
+            journal = Journal(self._folder.journal(self.attempt))
+            journal.append("error", time.time(), entry)
+            journal.close()
+
     def save_checkpoint(self, path: str | os.PathLike[str]) -> Path:
         """Note that `path` is a whole checkpoint, the next attempt's `resume_path`; gives it absolute."""
         saved = Path(path).absolute()
@@ -226,13 +195,39 @@ class LiveRun:
         """
         return self._stop_reason() is not None
 
+    @property
+    def told_to_stop(self) -> bool:
+        """Whether this program has learned that it shall stop, by `should_stop` or its kin in any process."""
+        return bool(self._told or (self._flusher and self._flusher.told))
+
     def check_stop(self) -> None:
         """Raise RunStopped if `should_stop`; call it where the program can save its state."""
         if (reason := self._stop_reason()) is not None:
             raise RunStopped(reason)
 
+    def ask_stop(self, data: Mapping[str, Any] | None = None, step: int | None = None) -> str | None:
+        """Log `data`, bring all that was logged to the store, give why the run should stop; None: go on.
+
+        The answer to the very last `log`, where that of `should_stop` may be a few seconds older. It costs
+        one transaction of the store, and works in a forked or spawned process of the run, too. While the
+        store is away it is the last answer known.
+        """
+        if data is not None:
+            with self._lock:
+                self._quiet = True  # what this thread is about to deliver, the other one need not
+                try:
+                    self.log(data, step=step)
+                finally:
+                    self._quiet = False
+        if self._asker is None and self._new_flusher is not None:
+            self._asker = self._new_flusher()
+        if self._asker is None or self._finished:
+            return None
+        self._asker.ask()
+        return self._stop_reason()
+
     def _stop_reason(self) -> str | None:
-        flusher = self._flusher
+        flusher = self._asker
         if flusher is None or self._folder is None:
             return None
         if not flusher.polled:
@@ -260,7 +255,9 @@ class LiveRun:
 
         A code other than 0 means that it failed, or was preempted if `mark_preempting` was called.
         """
-        ended = self._stopped_state() if self._told else RunState.FINISHED
+        if self._flusher is not None and self._owned and not self._told:
+            self._flusher.ask()  # another process of the run may have been told
+        ended = self._stopped_state() if self.told_to_stop else RunState.FINISHED
         self._end(self._error_state() if exit_code else ended, exit_code or 0, None)
 
     def end_with(self, exception: BaseException | None) -> None:
@@ -272,6 +269,7 @@ class LiveRun:
         if exception is None:
             self.finish()
             return
+        exception = cause_of_exit(exception)
         code, error = code_and_error(exception)
         if isinstance(exception, RunStopped):
             self._end(self._stopped_state(), code, error)
@@ -344,7 +342,7 @@ class LiveRun:
         if self._journal is None:
             return body
         body = self._journal.append(kind, time.time(), body)
-        if self._flusher is not None:
+        if self._flusher is not None and not self._quiet:
             self._flusher.wake()
         return body
 
@@ -395,6 +393,6 @@ class LiveRun:
     def after_fork_in_child(self) -> None:
         """Make the run safe in a forked child: it may log, but not deliver or end its parent's run."""
         self._lock = threading.RLock()
-        self._flusher = None  # its thread is not here, and what the thread locked stays locked
+        self._flusher = self._asker = None  # its thread is not here, and what that locked stays locked
         if self._journal is not None:
             self._journal.reopen()

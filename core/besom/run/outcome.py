@@ -21,6 +21,13 @@ def agent_lives() -> bool:
     return True
 
 
+def cause_of_exit(exception: BaseException) -> BaseException:
+    """Give the KeyboardInterrupt that an exit was made of, else the exception itself."""
+    context = exception.__context__
+    made = isinstance(exception, SystemExit) and isinstance(context, KeyboardInterrupt)
+    return context if made and context is not None else exception
+
+
 def code_and_error(exception: BaseException) -> tuple[int, str | None]:
     """Give the exit code that an exception makes of a program, and what to say about it.
 

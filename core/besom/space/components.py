@@ -98,7 +98,7 @@ class Component:
 
 
 def connected(parameters: Sequence[Parameter]) -> list[list[Parameter]]:
-    """Split into groups that conditions connect, ordered by the first name in each."""
+    """Split into groups that conditions connect, in the order of the first of each."""
     leader: dict[str, str] = {parameter.name: parameter.name for parameter in parameters}
 
     def find(name: str) -> str:
@@ -111,7 +111,7 @@ def connected(parameters: Sequence[Parameter]) -> list[list[Parameter]]:
         for condition in parameter.conditions:
             leader[find(condition.parent)] = find(parameter.name)
     groups: dict[str, list[Parameter]] = {}
-    for parameter in sorted(parameters, key=lambda parameter: parameter.name):
+    for parameter in parameters:
         groups.setdefault(find(parameter.name), []).append(parameter)
     return list(groups.values())
 

@@ -38,12 +38,14 @@ class SearchSpace:
     """Parameters, the conditions under which they are there, and constraints on what they may be together.
 
     A point is given as params (nested as the program sees them) or flat (by dotted name). It holds the
-    active parameters only. Points are ordered as nested loops over the sorted dotted names would visit
-    them, the last name fastest; parameters that conditions connect stand together, parents first, where the
-    first of their names stands.
+    active parameters only. Points are ordered as nested loops over the dotted names would visit them, the
+    last name fastest: those in `order` as they stand there, then the others sorted. Parameters that
+    conditions connect stand together, parents first, where the first of their names stands.
     """
 
-    def __init__(self, parameters: Sequence[Parameter], constraints: Sequence[str] = ()) -> None:
+    def __init__(
+        self, parameters: Sequence[Parameter], constraints: Sequence[str] = (), order: Sequence[str] = ()
+    ) -> None:
         self.parameters = {
             parameter.name: parameter for parameter in sorted(parameters, key=lambda p: p.name)
         }
@@ -55,6 +57,7 @@ class SearchSpace:
                     raise UsageError(f"{parameter.name} depends on {condition.parent}, which is no parameter")
         self.constraints = tuple(compile_constraint(text, self.parameters) for text in constraints)
         self._ordered = parents_first(tuple(self.parameters.values()))
+        self._rank = {name: rank for rank, name in enumerate(order)}
 
     # ---- counting
 
@@ -93,7 +96,9 @@ class SearchSpace:
 
     @cached_property
     def _components(self) -> list[Component]:
-        return [Component(group) for group in connected(tuple(self.parameters.values()))]
+        last = len(self._rank)
+        ranked = sorted(self.parameters.values(), key=lambda p: (self._rank.get(p.name, last), p.name))
+        return [Component(group) for group in connected(ranked)]
 
     # ---- chance
 

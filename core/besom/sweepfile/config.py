@@ -24,6 +24,7 @@ class SweepConfig:
     method: str
     parameters: tuple[Parameter, ...] = ()
     constraints: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
     metric: Metric | None = None
     metrics: tuple[Metric, ...] = ()
     program: str | None = None
@@ -45,7 +46,7 @@ class SweepConfig:
     @cached_property
     def space(self) -> SearchSpace:
         """The points the sweep can run."""
-        return SearchSpace(self.parameters, self.constraints)
+        return SearchSpace(self.parameters, self.constraints, self.order)
 
     @cached_property
     def expected_runs(self) -> int | None:

@@ -16,7 +16,8 @@ from besom.sweepfile.domains import plain_keys, read_distribution, warning
 from besom.sweepfile.fields import Fields, described
 from besom.sweepfile.tree import Node, Place, Problems, did_you_mean, joined, problem_at
 
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+NAME = re.compile(r"\+{0,2}[A-Za-z_][A-Za-z0-9_./@-]*")
+"""What a parameter may be called: a config key, or what Hydra calls one (`+key`, `group/sub@package`)."""
 _OWN = frozenset({"when"})
 
 
@@ -50,8 +51,8 @@ class ParameterReader:
             else:
                 self.problems.add(
                     entry.key_place,
-                    f"{place} cannot have a parameter called {name!r}; names have letters, digits, _ . and -,"
-                    " and begin with a letter or _",
+                    f"{place} cannot have a parameter called {name!r}; names have letters, digits, _ . - / @,"
+                    " and begin with a letter, _ or +",
                 )
 
     def _one(

@@ -13,7 +13,7 @@ from besom.sweepfile.config import DEFAULT_COMMAND, SweepConfig
 from besom.sweepfile.early import read_early_terminate
 from besom.sweepfile.fields import Fields, described
 from besom.sweepfile.parameters import ParameterReader, read_constraints
-from besom.sweepfile.tree import Node, Problems, problem_at
+from besom.sweepfile.tree import Node, Problems, did_you_mean, problem_at
 
 METHODS = ("bayes", "custom", "grid", "random")
 WANDB_ONLY = ("controller", "scheduler", "job", "image_uri")
@@ -22,9 +22,11 @@ KEYS = frozenset(
         *("method", "parameters", "metric", "metrics", "early_terminate", "run_cap", "program", "command"),
         *("name", "description", "project", "entity"),
         *("apiVersion", "kind", *WANDB_ONLY),
-        *("constraints", "seed", "max_attempts"),  # ours
+        *("constraints", "order", "seed", "max_attempts"),  # ours
     }
 )
+EXTENSION = "x-"
+"""How keys begin that besom keeps and does not read: room for what tools must remember with a sweep."""
 MAX_SEED = 2**63 - 1
 
 
@@ -39,7 +41,7 @@ def read_config(root: Node, problems: Problems, text: str | None) -> SweepConfig
         problems.add(root.place, f"the sweep file {what}")
         problems.raise_any()
     fields = Fields(root, "", problems)
-    fields.only(KEYS)
+    fields.only({*KEYS, *(key for key in fields.entries if key.startswith(EXTENSION))})
     reader = ParameterReader(problems)
     node = fields.node("parameters")
     if node is not None:
@@ -51,6 +53,7 @@ def read_config(root: Node, problems: Problems, text: str | None) -> SweepConfig
         method=_method(fields),
         parameters=tuple(reader.parameters[name] for name in sorted(reader.parameters)),
         constraints=read_constraints(fields.node("constraints"), reader.names, problems),
+        order=_order(fields, reader.names),
         metric=metric,
         metrics=metrics,
         program=fields.text("program"),
@@ -157,6 +160,22 @@ def _command(fields: Fields) -> tuple[str, ...]:
         else:
             words.append(str(item.value))
     return tuple(words)
+
+
+def _order(fields: Fields, names: set[str]) -> tuple[str, ...]:
+    node = fields.node("order")
+    if node is None:
+        return ()
+    if not isinstance(node.value, list):
+        fields.add("order", "must be a list of parameters, such as [lr, model.depth]")
+        return ()
+    given = [str(item.plain()) for item in node.value]
+    for name, item in zip(given, node.value, strict=True):
+        if name not in names:
+            fields.problems.add(item.place, f"order: {name} is no parameter{did_you_mean(name, names)}")
+    if len(set(given)) < len(given):
+        fields.add("order", "names a parameter twice")
+    return tuple(given)
 
 
 def _seed(fields: Fields) -> int | None:

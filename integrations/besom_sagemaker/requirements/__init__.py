@@ -1,0 +1,25 @@
+"""A requirements.txt for a program: what it imports, pinned as it is installed here, without the image's own.
+
+    found = gather_requirements(Path("src/train.py"))
+    found.refuse_missing()
+    found.write(Path("build/requirements.txt"))
+
+`install.py` is the other end: it runs where the program is to run, and holds the image's packages in place.
+"""
+
+from __future__ import annotations
+
+from besom_sagemaker.requirements.gather import IMAGE_PROVIDES, gather_requirements
+from besom_sagemaker.requirements.local import WheelError, besom_wheel
+from besom_sagemaker.requirements.render import Missing, Requirement, Requirements, UnresolvedImportsError
+
+__all__ = [
+    "IMAGE_PROVIDES",
+    "Missing",
+    "Requirement",
+    "Requirements",
+    "UnresolvedImportsError",
+    "WheelError",
+    "besom_wheel",
+    "gather_requirements",
+]

@@ -1,0 +1,193 @@
+"""What is submitted: names, requests checked offline, templates, what is refused before anything is sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from besom.errors import UsageError
+from besom_sagemaker import JobTemplate, RequestError, SageMakerSweep, check_request, read_template
+from besom_sagemaker.job import ENTRYPOINT
+from besom_sagemaker.leaks import LeakError
+from besom_sagemaker.names import agent_job_name, job_name, job_prefix
+from besom_sagemaker.package import build_files, source_archive, source_files
+from besom_sagemaker.validate import problems_of
+
+Make = Callable[..., dict[str, Any]]
+
+
+@given(st.text(min_size=1, max_size=80), st.text(min_size=1, max_size=80), st.integers(1, 9999))
+def test_every_name_is_one_that_sagemaker_takes(sweep_id: str, run_id: str, attempt: int) -> None:
+    name = job_name(sweep_id, run_id, attempt)
+    assert name == job_name(sweep_id, run_id, attempt)
+    assert name.startswith(job_prefix(sweep_id))
+    assert not [one for one in problems_of({"TrainingJobName": name}) if one.startswith("TrainingJobName")]
+    assert name != job_name(sweep_id, run_id, attempt + 1)
+
+
+def test_a_name_tells_sweep_run_and_attempt() -> None:
+    assert job_name("s1a2b3c4", "r9k8j7h6", 2).startswith("besom-s1a2b3c4-r9k8j7h6-a2-")
+    assert agent_job_name("s1a2b3c4", 3).startswith("besom-s1a2b3c4-agent3-a1-")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"TrainingJobName": "a_b"}, "TrainingJobName: 'a_b' does not match"),
+        (
+            {"HyperParameters": {f"p{i}": "1" for i in range(120)}},
+            "HyperParameters: has 120 entries, at most 100",
+        ),
+        ({"HyperParameters": {"a": "x\ny"}}, "(a newline is not allowed)"),
+        ({"Environment": {"A": "x" * 600}}, "Environment['A']: is 600 characters long, at most 512"),
+        ({"Environment": {"a-b": "x"}}, "Environment key 'a-b': 'a-b' does not match"),
+        (
+            {"StopingCondition": {}},
+            "StopingCondition: there is no such field; did you mean StoppingCondition?",
+        ),
+        ({"RoleArn": 3}, "RoleArn: must be a string, not int"),
+        ({"EnableManagedSpotTraining": True}, "MaxWaitTimeInSeconds: is missing"),
+        (
+            {
+                "EnableManagedSpotTraining": True,
+                "StoppingCondition": {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 60},
+            },
+            "60 is less than MaxRuntimeInSeconds (600)",
+        ),
+        ({"EnableManagedSpotTraining": True}, "CheckpointConfig: is missing"),
+        ({"StoppingCondition": {"MaxWaitTimeInSeconds": 60}}, "only spot training takes it"),
+        ({"Tags": [{"Key": "a", "Value": "1"}, {"Key": "a", "Value": "2"}]}, "the key 'a' is there twice"),
+    ],
+)
+def test_what_sagemaker_would_refuse_is_said_exactly(
+    request_of: Make, change: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(RequestError) as refused:
+        check_request({"TrainingJobName": "a", **request_of(), **change})
+    assert said in str(refused.value)
+
+
+def test_a_good_request_has_no_problems(request_of: Make) -> None:
+    assert problems_of({"TrainingJobName": "a", **request_of()}) == []
+
+
+def test_a_space_of_120_parameters_is_no_problem(folder: Path, request_of: Make) -> None:
+    names = [f"p{number}" for number in range(120)]
+    sweep = {
+        "program": "train.py",
+        "method": "random",
+        "parameters": {n: {"min": 0.0, "max": 1.0} for n in names},
+    }
+    request = SageMakerSweep(request_of(), sweep, source_dir="src").preview()
+    assert "HyperParameters" not in request
+
+
+def test_a_preview_has_what_besom_adds_and_keeps_the_rest(folder: Path, request_of: Make) -> None:
+    request = SageMakerSweep(
+        request_of(Tags=[{"Key": "team", "Value": "vision"}]),
+        "sweep.yaml",
+        source_dir="src",
+        inputs={"train": "s3://data/train"},
+        spot=True,
+        tags={"project": "x"},
+    ).preview()
+    assert request["AlgorithmSpecification"]["ContainerEntrypoint"] == list(ENTRYPOINT)
+    assert [one["ChannelName"] for one in request["InputDataConfig"]] == ["train", "besom", "besom_job"]
+    tags = {tag["Key"]: tag["Value"] for tag in request["Tags"]}
+    assert tags["team"] == "vision"
+    assert tags["project"] == "x"
+    assert {"besom:sweep", "besom:run", "besom:attempt", "besom:code"} <= set(tags)
+    assert request["StoppingCondition"]["MaxWaitTimeInSeconds"] == 1200
+    assert "/checkpoints/" in request["CheckpointConfig"]["S3Uri"]
+    assert not (folder / ".besom").exists(), "a preview leaves nothing behind"
+
+
+def test_a_job_file_holds_a_request_and_settings(folder: Path, request_of: Make) -> None:
+    import yaml
+
+    (folder / "job.yaml").write_text(yaml.safe_dump({**request_of(), "source_dir": "src", "max_jobs": 9}))
+    template = read_template(folder / "job.yaml")
+    assert template.source_dir == folder / "src"
+    assert template.options == {"max_jobs": 9}
+    (folder / "job.yaml").write_text(yaml.safe_dump({**request_of(), "max_job": 9}))
+    with pytest.raises(UsageError, match="did you mean max_jobs"):
+        SageMakerSweep("job.yaml", "sweep.yaml", source_dir="src")
+
+
+@pytest.mark.parametrize("wrong", [3, {}, {"max_jobs": 1}])
+def test_what_is_no_template_is_refused(wrong: Any) -> None:
+    with pytest.raises(UsageError):
+        read_template(wrong)
+
+
+def test_fixed_hyperparameters_are_flags_that_the_sweep_goes_over(folder: Path, request_of: Make) -> None:
+    from besom.store import open_store
+    from besom.sweep import create_sweep
+    from besom.sweepfile import load
+    from besom_sagemaker.plan import Code, JobOptions, plan_launch
+
+    request = request_of(HyperParameters={"lr": "9", "epochs": "3", "sagemaker_program": '"x.py"'})
+    store = open_store()
+    sweep = create_sweep(store, load(folder / "sweep.yaml"))
+    launch = plan_launch(sweep, JobTemplate(request), JobOptions(), Code("0", "s3://b/", None, None))
+    store.close()
+    assert launch.command == ("${env}", "${interpreter}", "${program}", "--epochs=3", "${args}")
+    assert launch.program == "train.py"
+
+
+def test_jobs_that_take_runs_by_themselves_need_a_networked_store(folder: Path, request_of: Make) -> None:
+    with pytest.raises(UsageError, match="none can reach the SQLite file"):
+        SageMakerSweep(request_of(), "sweep.yaml", source_dir="src", trials_per_job="until_done")
+
+
+def test_a_budget_needs_prices(folder: Path, request_of: Make) -> None:
+    with pytest.raises(UsageError, match=r"price of ml\.m5\.large"):
+        SageMakerSweep(request_of(), "sweep.yaml", source_dir="src", budget_usd=5)
+
+
+def test_a_secret_of_this_machine_has_to_be_pushed_first(
+    folder: Path, request_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_TOKEN", "planted-4711-planted")
+    with pytest.raises(UsageError, match="besom secrets push MY_TOKEN=env:MY_TOKEN"):
+        SageMakerSweep(request_of(), "sweep.yaml", source_dir="src", secrets={"MY_TOKEN": "env:MY_TOKEN"})
+
+
+@pytest.mark.parametrize("place", ["source", "environment", "hyperparameters"])
+def test_a_secret_in_what_would_be_sent_is_refused(
+    folder: Path, request_of: Make, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    planted = "planted-4711-planted"
+    monkeypatch.setenv("MY_TOKEN", planted)
+    fields: dict[str, Any] = {}
+    if place == "source":
+        (folder / "src" / "notes.txt").write_text(f"token {planted}\n")
+    elif place == "environment":
+        fields["Environment"] = {"X": planted}
+    else:
+        fields["HyperParameters"] = {"x": json.dumps(planted)}
+    with pytest.raises(LeakError) as refused:
+        SageMakerSweep(
+            request_of(**fields), "sweep.yaml", source_dir="src", secrets={"MY_TOKEN": "env:MY_TOKEN"}
+        )
+    assert planted not in str(refused.value)
+
+
+def test_the_same_code_makes_the_same_files(folder: Path) -> None:
+    template = JobTemplate({}, source_dir=folder / "src")
+    (folder / "src" / "__pycache__").mkdir()
+    (folder / "src" / "__pycache__" / "x.pyc").write_text("x")
+    before = build_files(template, {})
+    (folder / "src" / "train.py").touch()
+    assert build_files(template, {}) == before
+    assert {"boot.py", "source.tar.gz"} < set(before)
+    assert list(source_files(folder / "src")) == ["train.py"]
+    was = source_archive(folder / "src")
+    (folder / "src" / "train.py").write_text("changed")
+    assert source_archive(folder / "src") != was

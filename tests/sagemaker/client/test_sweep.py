@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from besom.agent import AgentOptions, run_agent
+from besom.records import RunState, SweepState
+from besom.store import open_store
+from besom.sweep import create_sweep
+from besom.sweepfile import load
+from besom_sagemaker import SageMakerSweep
+from besom_sagemaker.bench import Bench
+
+Make = Callable[..., dict[str, Any]]
+
+
+def local_results(folder: Path) -> list[tuple[Any, ...]]:
+    """What the same sweep gives on this machine, by an ordinary agent."""
+    store = open_store(f"sqlite:///{folder}/local.db")
+    (folder / "train.py").write_text((folder / "src" / "train.py").read_text())
+    sweep = create_sweep(store, load(folder / "sweep.yaml"))
+    run_agent(store, sweep.id, AgentOptions(workers=2))
+    found = [(run.number, run.state, run.params, run.value) for run in store.list_runs(sweep.id)]
+    store.close()
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("per_job", [1, 3])
+def test_a_sweep_over_a_plain_request_gives_what_a_local_sweep_gives(
+    bench: Bench, folder: Path, request_on: Make, per_job: int
+) -> None:
+    sweep = SageMakerSweep(
+        request_on(bench),
+        "sweep.yaml",
+        source_dir="src",
+        max_jobs=4,
+        trials_per_job=per_job,
+        poll_seconds=0.3,
+    )
+    result = sweep.run()
+    assert result.exit_code == 0
+    assert sweep.status().sweep.state is SweepState.FINISHED
+    found = [(run.number, run.state, run.params, run.value) for run in sweep.runs()]
+    assert found == local_results(folder)
+    jobs = 8 if per_job == 1 else 3
+    assert bench.calls["CreateTrainingJob"] == jobs
+    assert bench.calls["DescribeTrainingJob"] <= jobs + 2
+    best = sweep.best()
+    assert best is not None
+    assert best.value == min(run.value for run in sweep.runs() if run.value is not None)
+
+
+@pytest.mark.slow
+def test_stopping_a_run_reaches_its_program_and_ends_it_well(
+    bench: Bench, folder: Path, request_on: Make
+) -> None:
+    sweep = SageMakerSweep(
+        request_on(bench),
+        "sweep.yaml",
+        source_dir="src",
+        count=1,
+        poll_seconds=0.2,
+        environment={"STEPS": "1000", "PAUSE": "0.1"},
+    )
+    asked: list[float] = []
+
+    def stop_it() -> None:
+        store = open_store()
+        deadline = time.monotonic() + 40
+        while time.monotonic() < deadline:
+            if (runs := store.list_runs(store.list_sweeps()[0].id)) and runs[0].value is not None:
+                store.request_stop(runs[0].id, "seen enough")
+                asked.append(time.monotonic())
+                break
+            time.sleep(0.1)
+        store.close()
+
+    other = threading.Timer(0.5, stop_it)
+    other.start()
+    sweep.run()
+    other.join()
+    (run,) = sweep.runs()
+    assert asked
+    assert run.state is RunState.STOPPED
+    assert run.stop_reason == "seen enough"
+    assert next(iter(bench.lives)).startswith("besom-")
+    assert bench.describe(next(iter(bench.lives)))["TrainingJobStatus"] == "Completed"
