@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from besom_lightning.check import guilty, reads_command_line
 
@@ -49,7 +48,7 @@ def check(tmp_path: Path) -> Check:
             "metric": {"name": "val_loss"},
             "parameters": {name: {"value": value} for name, value in parameters.items()},
         }
-        (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+        (tmp_path / "sweep.yaml").write_text(json.dumps(sweep))
         return subprocess.run(
             [sys.executable, "-m", "besom", "check", "sweep.yaml", *options],
             cwd=tmp_path,
@@ -145,7 +144,7 @@ def test_a_lightning_cli_is_known_by_its_code(source: str, *, reads: bool) -> No
         ("unrecognized arguments: --model.ff=3 --lr=2", ["lr", "model.ff"]),
         ("Parser key \"model.i\":\n  Expected a <class 'int'>. Got value: 3.5", ["model.i"]),
         (
-            "Parser key \"optimizer\":\n  Problem with given class_path 'Adam':\n    Option 'lrr' is not accepted",
+            "Parser key \"optimizer\":\n  Given class_path 'Adam':\n    Option 'lrr' is not accepted",
             ["optimizer.init_args.lrr"],
         ),
         ("Option 'modle.f' is not accepted", ["modle.f"]),
