@@ -23,6 +23,9 @@ def keep_in_run_folder(trainer: Any, run: LiveRun) -> None:
     """
     if Path(trainer.default_root_dir).absolute() == Path.cwd():  # the default
         trainer._default_root_dir = str(run.dir)  # noqa: SLF001 - there is no other way after its construction
+    for callback in trainer.callbacks if run.resumed else ():
+        if any(kind.__name__ == "SaveConfigCallback" for kind in type(callback).__mro__):
+            callback.overwrite = True  # LightningCLI's config.yaml of the attempt before
     for callback in trainer.checkpoint_callbacks:
         if not hasattr(callback, "dirpath"):
             continue
