@@ -4,8 +4,8 @@ Composing takes Hydra 60 ms; setting values in a copy of a composed config takes
 differ in plain values (`lr=0.1`), and then the two give the same. So of the jobs with the same keys and the
 same choices from groups, the first is composed in full, and the others are copies of it with their values;
 the first copy is compared with a full composition, and where they differ there are no more copies. Jobs that
-delete a key, set a mapping (which is merged into what is there), an interpolation, or something of Hydra's own
-are always composed in full.
+delete a key, set a mapping (which is merged into what is there), an interpolation, or something of Hydra's
+own are always composed in full.
 """
 
 from __future__ import annotations

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from besom.errors import RunFailedError, RunStopped
-from besom.jsonable import jsonable
-from besom.records import Metric, RunState, metric_value
-from besom.summarize import summary_value
+from besom.records import Metric, RunState
+from besom_hydra.returned import ReturnError, metrics_of
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
 
     from besom.run import LiveRun
     from besom_hydra.app import App
-
-RETURNED = "result"
-"""The name in the summary of what a job returned where the sweep names no metric."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,34 +119,17 @@ def _live() -> LiveRun | None:
 
 
 def _keep_value(task: Task, returned: JobReturn, live: LiveRun | None) -> BaseException | None:
-    """Make what the job returned the metric; gives what is wrong where that is no number."""
-    value = returned.return_value
-    summary = summary_of(value, task.metric)
+    """Make what the job returned part of its run's summary; gives what is wrong if it is no result."""
+    reported = {} if live is None else live.summary.as_dict()
+    try:
+        metrics = metrics_of(returned.return_value, task.metric, reported)
+    except ReturnError as error:
+        return error
     if live is not None:
-        live.summary.update(summary)
-    elif summary:
-        _write(task, ("summary", {"set": summary}))
-    metric = task.metric
-    if metric is None or metric_value(summary, metric.name) is not None:
-        return None
-    if value is None and live is not None and summary_value(live.summary.as_dict(), metric) is not None:
-        return None  # it has logged the metric itself
-    return RunFailedError(
-        f"the job returned {value!r}, but its sweep is to {metric.goal} {metric.name}: return a finite"
-        " number, or report the metric and return nothing"
-    )
-
-
-def summary_of(value: Any, metric: Metric | None) -> dict[str, Any]:
-    """Give what a returned value adds to the run's summary: a dict itself, a number under the metric's name.
-
-    Nothing for anything else.
-    """
-    kept = jsonable(value)
-    if isinstance(kept, dict):
-        return kept
-    number = metric_value({"": kept}, "")
-    return {} if number is None else {metric.name if metric else RETURNED: kept}
+        live.summary.update(metrics)
+    else:
+        _write(task, ("summary", {"set": metrics}))
+    return None
 
 
 def _end(task: Task, live: LiveRun | None, raised: BaseException | None) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from besom.records import Run, Suggestion, Sweep, SweepDraft
 from besom.store import open_store
 from besom_hydra.app import App
+from besom_hydra.enqueued import command_of
 from besom_hydra.work import Job, LaunchOptions, exit_after, run_jobs, worker_count
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class Batches:
                 on_job=keep,
             )
         )
+        if not self.options.wait:
+            return []
         return [results[place] for place in range(len(batch))]
 
     def _with_room(self, store: Store, jobs: int) -> Sweep:
@@ -99,6 +102,7 @@ def _draft(app: App, options: LaunchOptions, jobs: int) -> SweepDraft:
         "name": name,
         "method": "random",
         "parameters": {"job": {"min": 0, "max": 2**53}},
+        "command": command_of(app),
         "run_cap": jobs,
         "max_attempts": options.retries + 1,
     }

@@ -10,7 +10,6 @@ import os
 import pickle
 import sys
 from pathlib import Path
-from typing import Any
 
 from besom.errors import UsageError
 from besom_hydra.job import Task
@@ -21,13 +20,13 @@ def payload(task: Task) -> bytes:
     from hydra.core.singleton import Singleton
 
     try:
-        import cloudpickle
+        import cloudpickle  # type: ignore[import-untyped]
     except ImportError as error:
         raise UsageError(
             "to start jobs in new interpreters (hydra.launcher.start_method=spawn), `pip install cloudpickle`"
         ) from error
     try:
-        inner = cloudpickle.dumps((task, Singleton.get_state()))
+        inner = (cloudpickle.dumps(Singleton.get_state()), cloudpickle.dumps(task))
     except Exception as error:
         raise UsageError(
             "the job cannot be sent to a new interpreter (hydra.launcher.start_method=spawn): "
@@ -41,16 +40,16 @@ def main(path: str) -> int:
     from besom_hydra.fork import die_with
 
     file = Path(path)
-    parent, sys.path[:], inner = pickle.loads(file.read_bytes())  # noqa: S301 - our parent wrote it
+    parent, sys.path[:], (state, inner) = pickle.loads(file.read_bytes())  # noqa: S301 - our parent wrote it
     file.unlink()
     die_with(parent)
     from hydra.core.singleton import Singleton
     from hydra.core.utils import setup_globals
 
     setup_globals()
-    found: tuple[Task, Any] = pickle.loads(inner)  # noqa: S301
-    task, state = found
-    Singleton.set_state(state)
+    # Before the task, whose parts look for plugins.
+    Singleton.set_state(pickle.loads(state))  # noqa: S301
+    task: Task = pickle.loads(inner)  # noqa: S301
     from besom_hydra.job import perform
 
     return perform(task)

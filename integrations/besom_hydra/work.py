@@ -23,6 +23,7 @@ from besom.agent.gpus import visible_gpus
 from besom.errors import RunFailedError
 from besom.folders import besom_dir
 from besom.records import ENDED, Run, RunState
+from besom_hydra.agents import hand_over
 from besom_hydra.app import App
 from besom_hydra.job import read_result
 from besom_hydra.orphans import MyLock, take_up
@@ -92,7 +93,12 @@ def run_jobs(
     What is given back has an `exit_code` other than 0 after a signal (see `exit_after`) or when jobs kept
     failing. UsageError before anything is claimed when there are not enough GPUs; StoreError when the store
     stays away.
+
+    With a `backend`, or without `wait`, this process runs nothing (see `agents.hand_over`): then the sweep needs
+    a program and a command, and `on_job` gets results that hold what the store knows.
     """
+    if options.backend is not None or not options.wait:
+        return _hand_over(app, store, sweep_id, options, overrides_of, number_of, on_job)
     method = start_method(options.start_method)
     home = besom_dir().absolute()
     take_up(store, sweep_id, home)
@@ -110,6 +116,24 @@ def run_jobs(
             )
         finally:
             mine.release()
+
+
+def _hand_over(
+    app: App,
+    store: Store,
+    sweep_id: str,
+    options: LaunchOptions,
+    overrides_of: Callable[[Run], Sequence[str]],
+    number_of: Callable[[Run], int],
+    on_job: Callable[[Job], None],
+) -> AgentResult:
+    starter = JobStarter(app, "spawn", Path(), overrides_of=overrides_of, number_of=number_of)
+
+    def on_run(run: Run) -> None:
+        on_job(Job(run, number_of(run), result_of(run, None, lambda: starter.blank(run))))
+
+    hand_over(store, sweep_id, options, on_run)
+    return AgentResult(0, "others run the sweep")
 
 
 def exit_after(result: AgentResult) -> None:

@@ -29,8 +29,9 @@ class BesomLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take the application."""
+        from besom_hydra.app import App
         from besom_hydra.launch import Batches
-        from besom_hydra.work import App, LaunchOptions
+        from besom_hydra.work import LaunchOptions
 
         self._batches = Batches(App(hydra_context, task_function, config), LaunchOptions(**self.options))
 

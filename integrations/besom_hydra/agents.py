@@ -1,0 +1,91 @@
+"""Has the jobs of a sweep run by other processes: agents that a besom launcher starts, or that the user does."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from besom.errors import RunFailedError
+from besom.launch import AgentJob, Launched, Launcher, create_launcher
+from besom.records import ENDED, Run, RunState, SweepState
+
+if TYPE_CHECKING:
+    from besom.store.base import Store
+    from besom_hydra.work import LaunchOptions
+
+log = logging.getLogger(__name__)
+
+_OVER = (SweepState.FINISHED, SweepState.STOPPED, SweepState.CANCELED)
+_PAUSE = 0.5
+
+
+def hand_over(store: Store, sweep_id: str, options: LaunchOptions, on_run: Callable[[Run], None]) -> None:
+    """Start the agents that `options` ask for and, unless `wait` is off, wait until the sweep is over.
+
+    `on_run` is called with each run that has ended by then. Leaving early ends the agents that were started.
+    RunFailedError when no agent works on the sweep any more and it is not over.
+    """
+    launcher: Launcher | None = None
+    launched: Sequence[Launched] = ()
+    if options.backend is not None:
+        launcher = create_launcher(options.backend)
+        job = AgentJob(sweep_id, store.url, _arguments(options))
+        launched = launcher.launch(job, options.workers or 1)
+        for agent in launched:
+            log.info("%s", agent.description)
+    if not options.wait:
+        _say_how(store, sweep_id, len(launched))
+        return
+    try:
+        _wait(store, sweep_id, on_run)
+    except BaseException:
+        if launcher is not None:
+            launcher.cancel(launched)
+        raise
+
+
+def _say_how(store: Store, sweep_id: str, agents: int) -> None:
+    progress = store.progress(sweep_id)
+    log.info("sweep %s is registered in %s; nobody waits for it here", sweep_id, store.url)
+    if agents:
+        log.info("%d agents were started for it (%d runs so far)", agents, progress.count())
+    else:
+        log.info("run it, on as many machines as reach the store, with: besom agent %s", sweep_id)
+    log.info("follow it with: besom watch %s", sweep_id)
+
+
+def _wait(store: Store, sweep_id: str, on_run: Callable[[Run], None]) -> None:
+    changed, silent_since = 0, time.monotonic()
+    while True:
+        over = store.get_sweep(sweep_id).state in _OVER and not store.progress(sweep_id).count(
+            RunState.RUNNING
+        )
+        for run in store.list_runs(sweep_id, changed_after=changed):
+            changed, silent_since = run.changed, time.monotonic()
+            if run.state in ENDED:
+                on_run(run)
+        if over:
+            return
+        if not store.progress(sweep_id).count(RunState.RUNNING) and _left(store, sweep_id, silent_since):
+            raise RunFailedError(
+                f"no agent works on sweep {sweep_id} any more, and it is not over; see what became of them with"
+                f" `besom show {sweep_id}`, or run `besom agent {sweep_id}`"
+            )
+        time.sleep(_PAUSE)
+
+
+def _left(store: Store, sweep_id: str, since: float) -> bool:
+    """Say whether agents have joined the sweep and none has been seen for a minute."""
+    agents = store.list_agents(sweep_id)
+    return bool(agents) and time.monotonic() - since > 60 and max(a.seen for a in agents) < time.time() - 60
+
+
+def _arguments(options: LaunchOptions) -> tuple[str, ...]:
+    words = ["--grace", f"{options.grace:g}"]
+    if options.gpus_per_job:
+        words += ["--gpus-per-run", str(options.gpus_per_job)]
+    if options.timeout is not None:
+        words += ["--timeout", f"{options.timeout:g}"]
+    return tuple(words)

@@ -1,0 +1,74 @@
+"""A job of a batch, run by any agent: `python -m besom_hydra.enqueued FOLDER PROGRAM WORD... PARAMS`.
+
+It becomes the program in its folder, with the words that all jobs have and the overrides in PARAMS, the run's
+parameters as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+
+from besom_hydra.arguments import quote
+from besom_hydra.callback import ReportToRun
+from besom_hydra.groups import read_words
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from besom.records import Params
+    from besom.run import LiveRun
+    from besom_hydra.app import App
+
+_OF_THE_MULTIRUN = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper", "hydra.mode")
+
+
+class ReportJob(ReportToRun):
+    """Reports a job whose run's parameters are its overrides."""
+
+    def _check(self, config: DictConfig, run: LiveRun) -> None:
+        pass
+
+
+def command_of(app: App) -> list[str]:
+    """Give the `command` of a sweep whose runs are jobs of the multirun that this process is."""
+    flags = read_words(sys.argv[1:]).flags
+    words = [word for name, value in flags.items() for word in (f"--config-{name}", value)]
+    given: Any = OmegaConf.to_container(app.config.hydra.overrides.hydra, resolve=False)
+    words += [line for line in given if not line.lstrip("+~").startswith((*_OF_THE_MULTIRUN, "hydra.sweep."))]
+    folder = Path(str(app.config.hydra.sweep.dir)).absolute()
+    words.append(f"hydra.run.dir={quote(str(folder))}")
+    start = ["${env}", "${interpreter}", "-m", "besom_hydra.enqueued"]
+    return [*start, str(Path.cwd()), str(Path(sys.argv[0]).absolute()), *words, "${args_json}"]
+
+
+def argv_of(words: list[str], params: Params) -> list[str]:
+    """Give the program's arguments: the words that all jobs have, and those of the job with these `params`."""
+    *shared, place = words
+    overrides: list[Any] = params["overrides"]
+    run_dir = place.removesuffix("'") + "/${hydra.sweep.subdir}'"
+    return [
+        *shared,
+        *overrides,
+        run_dir,
+        "hydra.mode=RUN",
+        f"++hydra.job.num={params['job']}",
+        f"++hydra.job.id={params['job']}",
+        "++hydra.callbacks.besom._target_=besom_hydra.enqueued.ReportJob",
+    ]
+
+
+def main(folder: str, program: str, *words: str) -> None:
+    """Become the program."""
+    *shared, params = words
+    os.chdir(folder)
+    os.execv(sys.executable, [sys.executable, program, *argv_of(shared, json.loads(params))])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
