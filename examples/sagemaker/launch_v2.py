@@ -3,9 +3,9 @@
 import os
 
 import boto3
-import sagemaker
 from sagemaker.pytorch import PyTorch
 
+import sagemaker
 from besom_sagemaker import SageMakerSweep
 
 bucket = os.environ.get("BUCKET", "my-bucket")
@@ -22,6 +22,7 @@ estimator = PyTorch(
 )
 
 if __name__ == "__main__":
-    sweep = SageMakerSweep(estimator, "sweep.yaml", max_jobs=3, poll_seconds=float(os.environ.get("POLL", "5")))
+    poll = float(os.environ.get("POLL", "5"))
+    sweep = SageMakerSweep(estimator, "sweep.yaml", max_jobs=3, poll_seconds=poll)
     sweep.run(on_event=lambda event: print(event.kind, event.run.name if event.run else event.detail))
     print("best:", sweep.best().params, sweep.best().value)

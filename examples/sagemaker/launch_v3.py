@@ -20,6 +20,7 @@ trainer = ModelTrainer(
 )
 
 if __name__ == "__main__":
-    sweep = SageMakerSweep(trainer, "sweep.yaml", max_jobs=3, poll_seconds=float(os.environ.get("POLL", "5")))
+    poll = float(os.environ.get("POLL", "5"))
+    sweep = SageMakerSweep(trainer, "sweep.yaml", max_jobs=3, poll_seconds=poll)
     sweep.run(on_event=lambda event: print(event.kind, event.run.name if event.run else event.detail))
     print("best:", sweep.best().params, sweep.best().value)

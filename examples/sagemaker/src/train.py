@@ -1,4 +1,4 @@
-"""Trains a small net with Lightning; saves a checkpoint each epoch, and goes on from it after an interruption."""
+"""Trains a small net with Lightning; saves a checkpoint each epoch, and goes on from it when interrupted."""
 
 import argparse
 import logging
