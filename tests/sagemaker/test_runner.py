@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -393,6 +394,21 @@ def test_requirements_are_installed_beside_what_the_image_has(lab: Any, tmp_path
     lab.submit("job-1", script, (lab.spec("r1", {"lr": 0.5}),), files=files, requirements="requirements.txt")
     assert lab.bench.wait("job-1")["TrainingJobStatus"] == "Completed", lab.bench.log("job-1")
     assert "tiny 42" in lab.bench.log("job-1")
+
+
+def test_a_job_that_is_stopped_while_it_installs_ends_at_once(lab: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection and never answers
+        port = silent.getsockname()[1]
+        files = {"requirements.txt": f"http://127.0.0.1:{port}/tiny-1.0-py3-none-any.whl\n".encode()}
+        spec = lab.spec("r1", {"lr": 0.5})
+        lab.submit("job-1", TRAIN, (spec,), files=files, requirements="requirements.txt")
+        silent.settimeout(30)
+        with silent.accept()[0]:
+            lab.bench.client("sagemaker").stop_training_job(TrainingJobName="job-1")
+            began = time.monotonic()
+            assert lab.bench.wait("job-1")["TrainingJobStatus"] == "Stopped"
+            assert time.monotonic() - began < 5
+    assert lab.status(spec) is None
 
 
 def test_requirements_that_would_replace_the_images_torch_are_refused(lab: Any) -> None:

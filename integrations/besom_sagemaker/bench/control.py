@@ -73,7 +73,7 @@ def controlled(control: Control) -> Generator[None]:
         changes.append((SageMakerResponse, name, counted(operation, getattr(SageMakerResponse, name))))
     with ExitStack() as stack:
         for owner, name, change in changes:
-            stack.callback(_restore, owner, name, vars(owner).get(name))
+            stack.callback(_restore, owner, name, owner.__dict__.get(name))
             setattr(owner, name, change)
         yield
 

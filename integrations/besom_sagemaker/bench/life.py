@@ -184,7 +184,8 @@ class JobLife:
         )
         if self._over():
             self._term()
-        longest = (self.request.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds", 86400)
+        stopping: Mapping[str, Any] = self.request.get("StoppingCondition") or {}
+        longest = float(stopping.get("MaxRuntimeInSeconds") or 86400)
         log = _Log(container, self._print)
         sync_at, overdue = time.monotonic() + SYNC, False
         while log.read():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import queue
 import time
@@ -22,12 +23,15 @@ from besom.records import Directive, Outcome, Run, RunState, Sweep, SweepState
 from besom.sweep import sweep_config
 from besom_sagemaker.inside.output import Output
 from besom_sagemaker.inside.place import Place, script_mode
+from besom_sagemaker.inside.setup import SetupError
 from besom_sagemaker.inside.store import job_store_url, write_directive, write_earlier
 from besom_sagemaker.inside.toolkit import ToolkitStarter
-from besom_sagemaker.inside.uplink import Uplink, restore
+from besom_sagemaker.inside.uplink import Uplink, restore, s3_errors
 from besom_sagemaker.job import MANY_CHECKPOINTS, JobDocument, RunSpec, RunStatus, StopRequest, metric_of
 from besom_sagemaker.redact import Redactor
 from besom_sagemaker.s3 import S3
+
+log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 0.9
 """Nobody takes the run away inside the job; a program asks its store three times in such a time."""
@@ -60,7 +64,13 @@ def execute(ready: Ready, spec: RunSpec, events: queue.SimpleQueue[Event]) -> Ou
     folder = run_folder(spec.run_id, ready.place.home)
     checkpoints = checkpoint_folder(ready, spec)
     _make_folder(folder, checkpoints)
-    before = restore(ready.s3, spec, folder, checkpoints)
+    try:
+        before = restore(ready.s3, spec, folder, checkpoints)
+    except s3_errors() as error:
+        raise SetupError(
+            f"S3 cannot be reached ({error}); a job brings its runs home by S3, so it needs a way there,"
+            " such as a VPC endpoint, and no network isolation"
+        ) from error
     if before is not None and before.outcome and before.outcome.state is not RunState.PREEMPTED:
         return before.outcome  # it ended before the job was started again
     run, sweep = _records(ready.document, spec)
@@ -74,13 +84,14 @@ def execute(ready: Ready, spec: RunSpec, events: queue.SimpleQueue[Event]) -> Ou
         restarts=before.restarts + 1 if before else 0,
         journal_bytes=_size(folder.journal(spec.attempt)),
     )
-    uplink = Uplink(ready.s3, spec, folder, ready.redactor, status=status, on_stop=events.put)
-    if ready.reports:
-        uplink.start()
+    uplink = Uplink(
+        ready.s3, spec, folder, ready.redactor, status=status, on_stop=events.put, sends=ready.reports
+    )
+    uplink.start()
     outcome = _Running(ready, folder, uplink, events).run(run, sweep)
     outcome = _clean(outcome, ready.redactor)
-    if ready.reports:
-        uplink.finish(outcome)
+    if not uplink.finish(outcome):
+        log.error("run %s %s, but S3 could not be told", spec.run_id, outcome.state.value)
     return outcome
 
 

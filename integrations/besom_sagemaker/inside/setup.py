@@ -20,6 +20,7 @@ from besom_sagemaker.references import (
     SecretUnavailableError,
     resolve,
 )
+from besom_sagemaker.requirements.install import InstallError, require_image
 from besom_sagemaker.s3 import S3
 
 PROVIDED = re.compile(
@@ -72,6 +73,10 @@ def install_requirements(document: JobDocument, place: Place) -> None:
     if document.requirements is None:
         return
     channel = place.channel(CHANNEL)
+    try:
+        require_image((channel / document.requirements).read_text(encoding="utf-8"))
+    except (InstallError, OSError) as error:
+        raise SetupError(f"{document.requirements}: {error}") from error
     constraints = place.home / "image-constraints.txt"
     constraints.parent.mkdir(parents=True, exist_ok=True)
     constraints.write_text("".join(f"{line}\n" for line in image_constraints()))

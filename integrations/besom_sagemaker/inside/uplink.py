@@ -30,7 +30,7 @@ LONGEST = 10.0
 PATIENCE = 60.0  # seconds that the end of a run waits for S3
 
 
-def errors() -> tuple[type[Exception], ...]:
+def s3_errors() -> tuple[type[Exception], ...]:
     """Give what S3 calls may raise."""
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
@@ -52,7 +52,10 @@ def restore(s3: S3, spec: RunSpec, folder: RunFolder, checkpoints: Path) -> RunS
 
 
 class Uplink:
-    """Carries one run; `on_stop` is called, in a thread, when a stop request comes."""
+    """Carries one run; `on_stop` is called, in a thread, when a stop request comes.
+
+    With `sends=False`, on all instances of a job but the first, it only looks for stop requests.
+    """
 
     def __init__(
         self,
@@ -63,12 +66,14 @@ class Uplink:
         *,
         status: RunStatus,
         on_stop: Callable[[StopRequest], None],
+        sends: bool = True,
     ) -> None:
         self._s3 = s3
         self._spec = spec
         self._folder = folder
         self._redactor = redactor
         self._on_stop = on_stop
+        self._sends = sends
         self._status = status
         self._told: RunStatus | None = None  # the status that is in S3
         self._stop: StopRequest | None = None
@@ -83,7 +88,7 @@ class Uplink:
         self._began = self._sent_at = time.monotonic()
         self._closing = threading.Event()
         self._troubled = False
-        self._errors = errors()
+        self._errors = s3_errors()
         self._thread = threading.Thread(target=self._work, name="besom-uplink", daemon=True)
 
     def start(self) -> None:
@@ -94,6 +99,8 @@ class Uplink:
         """Bring home the rest and how the run ended; False if S3 could not be reached for a minute."""
         self._closing.set()
         self._thread.join(PATIENCE)
+        if not self._sends:
+            return True
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -131,7 +138,7 @@ class Uplink:
             self._on_stop(found)
         now = time.monotonic()
         pause = min(LONGEST, max(SHORTEST, (now - self._began) / 100))
-        if self._told is not None and now - self._sent_at < pause:
+        if not self._sends or (self._told is not None and now - self._sent_at < pause):
             return
         try:
             while self._sender.send() and not self._closing.is_set():
@@ -165,7 +172,7 @@ class Uplink:
         """Print the newest numbers, where SageMaker's metric definitions find them."""
         if (found := metrics_of(part)) is not None:
             step, numbers = found
-            words = " ".join(f"{name}={value:.17g};" for name, value in numbers.items())
+            words = " ".join(f"{'_'.join(name.split())}={value!r};" for name, value in numbers.items())
             sys.stdout.write(f"besom: run={self._spec.run_id} step={step}; {words}\n")
             sys.stdout.flush()
 
