@@ -9,9 +9,18 @@
 
 from __future__ import annotations
 
-from besom_sagemaker.requirements.gather import IMAGE_PROVIDES, gather_requirements
-from besom_sagemaker.requirements.local import WheelError, besom_wheel
-from besom_sagemaker.requirements.render import Missing, Requirement, Requirements, UnresolvedImportsError
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from besom_sagemaker.requirements.gather import IMAGE_PROVIDES, gather_requirements
+    from besom_sagemaker.requirements.local import WheelError, besom_wheel
+    from besom_sagemaker.requirements.render import (
+        Missing,
+        Requirement,
+        Requirements,
+        UnresolvedImportsError,
+    )
 
 __all__ = [
     "IMAGE_PROVIDES",
@@ -23,3 +32,21 @@ __all__ = [
     "besom_wheel",
     "gather_requirements",
 ]
+
+_MODULES = {
+    "IMAGE_PROVIDES": "gather",
+    "Missing": "render",
+    "Requirement": "render",
+    "Requirements": "render",
+    "UnresolvedImportsError": "render",
+    "WheelError": "local",
+    "besom_wheel": "local",
+    "gather_requirements": "gather",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Where a job installs, `install.py` is all that is needed of this package.
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

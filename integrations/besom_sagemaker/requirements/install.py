@@ -31,6 +31,15 @@ def read_header(text: str, mark: str) -> list[str]:
     return []
 
 
+def require_image(text: str) -> None:
+    """Raise InstallError if the file leaves to the image what is not installed here."""
+    if absent := [name for name in read_header(text, EXPECTS) if not _is_installed(name)]:
+        raise InstallError(
+            f"the image has no {', '.join(absent)}, which the requirements leave to it; make them again with"
+            f" --image-provides that does not name {'it' if len(absent) == 1 else 'them'}"
+        )
+
+
 def image_constraints(patterns: Iterable[str]) -> str:
     """Give constraints that hold what is installed here at its version, for the names that patterns match."""
     wanted = [_normalize(pattern) for pattern in patterns]
@@ -51,11 +60,7 @@ def install(path: str, extra: Iterable[str] = ()) -> None:
     """
     with open(path, encoding="utf-8") as file:  # noqa: PTH123 - nothing to import that is not needed
         text = file.read()
-    if absent := [name for name in read_header(text, EXPECTS) if not _is_installed(name)]:
-        raise InstallError(
-            f"the image has no {', '.join(absent)}, which the requirements leave to it; make them again with"
-            f" --image-provides that does not name {'it' if len(absent) == 1 else 'them'}"
-        )
+    require_image(text)
     if not any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines()):
         return
     with tempfile.NamedTemporaryFile("w", suffix=".txt", prefix="image-constraints-") as constraints:

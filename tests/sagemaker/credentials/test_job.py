@@ -93,3 +93,12 @@ def test_none_of_thirty_secrets_is_in_any_output_of_a_job(lab: Any) -> None:
     beginnings = [value[:8] for name, value in values.items() if "KEY" in name]
     assert [one for one in beginnings if one in outputs["reason"]] == []
     assert {row["note"] for row in lab.logged(spec)} == {"***"}
+
+
+def test_a_job_whose_image_lacks_what_is_left_to_it_says_so(lab: Any) -> None:
+    text = b"# image-provides: torch, no-such-torch\n# image-has: no-such-torch\n"
+    spec = lab.spec("r1", {"lr": 0.5})
+    lab.submit("job-1", "", (spec,), files={"requirements.txt": text}, requirements="requirements.txt")
+    told = lab.bench.wait("job-1")
+    assert told["TrainingJobStatus"] == "Failed"
+    assert "requirements.txt: the image has no no-such-torch" in told["FailureReason"]

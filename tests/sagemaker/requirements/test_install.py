@@ -132,3 +132,16 @@ def test_the_command_fails_where_an_import_is_not_resolved(
     broken = besom("requirements", "broken.py", cwd=project({"broken.py": "import (\n"}))
     assert broken.returncode == 2
     assert "broken.py:1: not Python" in broken.stderr
+
+
+def test_the_installer_runs_as_a_module_and_without_besom(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("# image-has: no-such-torch\n")
+    for command in (["-m", "besom_sagemaker.requirements.install"], ["-I", "-S", str(INSTALLER)]):
+        done = subprocess.run(
+            [sys.executable, *command, str(tmp_path / "requirements.txt")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert done.stderr.startswith("besom: the image has no no-such-torch")
