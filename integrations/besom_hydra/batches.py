@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -246,7 +246,7 @@ class _Batches:
 
 
 @contextmanager
-def _room_in_environment(app: App) -> Iterator[None]:
+def _room_in_environment(app: App) -> Generator[None]:
     """Let jobs set BESOM variables by plain overrides, which launchers do not show to the user."""
     hydra = app.config.hydra
     before = hydra_overrides(app.config)
@@ -261,7 +261,7 @@ def _room_in_environment(app: App) -> Iterator[None]:
 
 
 @contextmanager
-def _kept(store_url: str) -> Iterator[set[Lease]]:
+def _kept(store_url: str) -> Generator[set[Lease]]:
     """Give a set of leases that a thread keeps while inside."""
     leases: set[Lease] = set()
     done = threading.Event()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from besom.records import Sweep, SweepState
 from besom_hydra.plan import is_group
 
 if TYPE_CHECKING:
@@ -16,17 +15,12 @@ MOST = 32
 """Configs that are composed at most; each takes Hydra 60 ms."""
 
 
-def validate(
-    app: App, space: SearchSpace, line_at: Callable[[Mapping[str, Any]], Sequence[str]], sweep: Sweep
-) -> None:
+def validate(app: App, space: SearchSpace, line_at: Callable[[Mapping[str, Any]], Sequence[str]]) -> None:
     """Raise what Hydra raises for a config of the sweep that cannot be composed.
 
     Looked at are the first and the last value of every axis, and every option of every config group; all axes
-    move together, so there are as many configs as the largest group has options. Nothing is composed for a
-    sweep that hands out no more runs.
+    move together, so there are as many configs as the largest group has options.
     """
-    if sweep.state is SweepState.FINISHED:
-        return
     for params in corners(app, space):
         app.hydra_context.config_loader.load_sweep_config(app.config, list(line_at(params)))
 

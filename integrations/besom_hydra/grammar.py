@@ -32,6 +32,7 @@ from hydra.core.override_parser.types import (
 from hydra.errors import HydraException
 
 from besom.errors import UsageError
+from besom.jsonable import is_dict, is_list
 from besom.space.values import canonical_text
 from besom_hydra.arguments import overrides as write_overrides
 from besom_hydra.arguments import write_value
@@ -168,12 +169,10 @@ def _json(element: Any) -> Any:
         return element.text
     if isinstance(element, float) and not math.isfinite(element):
         return f"${{oc.decode:{element!r}}}"
-    if isinstance(element, list):
-        items: list[Any] = element
-        return [_json(item) for item in items]
-    if isinstance(element, dict):
-        held: dict[Any, Any] = element
-        return {_json_key(key): _json(item) for key, item in held.items()}
+    if is_list(element):
+        return [_json(item) for item in element]
+    if is_dict(element):
+        return {_json_key(key): _json(item) for key, item in element.items()}
     return element
 
 

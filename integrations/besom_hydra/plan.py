@@ -84,6 +84,7 @@ class Plan:
     command_line: CommandLine
     identity: str  # equal for the same question: space, method, metric, fixed overrides, app, folder
     app_config: str  # equal while the app's composed config is
+    program: str | None  # equal while the file that was started is; None where there is none
     given: bool  # whether the command names a space at all
 
     @property
@@ -109,15 +110,22 @@ def make_plan(app: App, options: SweeperOptions, arguments: Sequence[str], *, re
     source = f"the file {options.spec} with the command line" if options.spec else "hydra.sweeper"
     config = _checked(raw, source)
     identity, app_config = _digests(app.config, config, command_line)
+    program = _program_digest()
     raw[EXTENSION] = {
         "identity": identity,
         "app_config": app_config,
+        "program": program,
         "fixed": dict(command_line.fixed),
         "keys": list(command_line.keys),
         "swept": {key: dict(axis.texts) for key, axis in command_line.axes.items()},
     }
     return Plan(
-        _checked(raw, source), command_line, identity, app_config, bool(command_line.axes) or spec is not None
+        config=_checked(raw, source),
+        command_line=command_line,
+        identity=identity,
+        app_config=app_config,
+        program=program,
+        given=bool(command_line.axes) or spec is not None,
     )
 
 
@@ -234,6 +242,14 @@ def _digests(config: DictConfig, sweep: SweepConfig, command_line: CommandLine) 
         **{key: sweep.raw.get(key) for key in ("method", "metric", "constraints", "early_terminate", "seed")},
     }
     return _digest(question), _digest(plain)
+
+
+def _program_digest() -> str | None:
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    try:
+        return None if file is None else hashlib.blake2b(Path(file).read_bytes(), digest_size=16).hexdigest()
+    except OSError:
+        return None
 
 
 def _digest(value: Any) -> str:

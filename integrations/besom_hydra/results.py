@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from besom.jsonable import is_dict
 from besom.records import Metric, Run, RunState, Sweep
 from besom.summarize import summary_value
 from besom_hydra.returned import RETURNED
@@ -90,7 +91,7 @@ def read_results(folder: Path) -> dict[str, Any] | None:
         found: Any = yaml.safe_load((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return None
-    return found if isinstance(found, dict) and "sweep" in found else None
+    return found if is_dict(found) and "sweep" in found else None
 
 
 def command_line(config: DictConfig, overrides: Sequence[str]) -> str:

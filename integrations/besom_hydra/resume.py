@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,8 @@ from besom.errors import NotFoundError
 from besom.records import RunState, Sweep, SweepState
 from besom.sweep import create_sweep, extend_sweep, resume_sweep, retry_runs, sweep_id_of
 from besom.sweepfile import from_mapping
-from besom_hydra.plan import EXTENSION, Plan, SweeperOptions
+from besom_hydra.plan import EXTENSION, Plan
+from besom_hydra.results import FILE as RESULTS
 from besom_hydra.results import read_results
 
 if TYPE_CHECKING:
@@ -23,29 +23,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Found:
-    """The sweep to work on."""
+def find_sweep(store: Store, plan: Plan, resume: str) -> Sweep | None:
+    """Give the sweep that this command continues; None when it shall be a new one.
 
-    sweep: Sweep
-    resumed: bool
-
-
-def find_or_create(store: Store, app: App, plan: Plan, options: SweeperOptions) -> Found:
-    """Give the sweep that this command continues, ready to hand out runs, else a new one.
-
-    HydraException when `resume` names another sweep than the command asks for, or when a new sweep would
-    write into the folder of an old one.
+    HydraException when `resume` names another sweep than the command asks for.
     """
-    if options.resume == "new":
-        earlier = None
-    elif options.resume == "auto":
-        earlier = _latest(store, plan)
-    else:
-        earlier = _named(store, plan, options.resume)
-    if earlier is None:
-        return Found(_create(store, app, plan), resumed=False)
-    return Found(_reopened(store, earlier, plan), resumed=True)
+    if resume == "new":
+        return None
+    return _latest(store, plan) if resume == "auto" else _named(store, plan, resume)
 
 
 def _latest(store: Store, plan: Plan) -> Sweep | None:
@@ -54,15 +39,32 @@ def _latest(store: Store, plan: Plan) -> Sweep | None:
         known = sweep.config.get(EXTENSION)
         if not known or known["identity"] != plan.identity or sweep.state is SweepState.CANCELED:
             continue
-        if known["app_config"] == plan.app_config:
+        if (changed := _changed(sweep, plan)) is None:
             return sweep
         log.info(
-            "The app's config has changed since sweep %s, so this is a new one"
+            "The %s has changed since sweep %s, so this is a new one"
             " (hydra.sweeper.resume=%s goes on with the old one all the same)",
+            changed,
             sweep.id,
             sweep.id,
         )
         return None
+    return None
+
+
+def _changed(sweep: Sweep, plan: Plan) -> str | None:
+    """Give what has changed so that the command cannot mean to go on with a sweep.
+
+    A program may be mended while its sweep is under way; one whose sweep is over is to run anew.
+    """
+    known = sweep.config[EXTENSION]
+    if known["app_config"] != plan.app_config:
+        return "app's config"
+    if known["program"] == plan.program:
+        return None
+    if sweep.state is SweepState.FINISHED and plan.config.run_cap in (None, sweep.run_cap):
+        return "program"
+    log.warning("The program has changed since sweep %s began; it goes on with the new one", sweep.id)
     return None
 
 
@@ -86,19 +88,23 @@ def _named(store: Store, plan: Plan, name: str) -> Sweep:
     return sweep
 
 
-def _create(store: Store, app: App, plan: Plan) -> Sweep:
+def require_end(plan: Plan) -> None:
+    """Raise HydraException for a search that would never end."""
     if plan.config.expected_runs is None:
         raise HydraException(
             f"the space has no end, and neither would a {plan.config.method} search of it;"
             " say how many runs there shall be: hydra.sweeper.count=N"
         )
+
+
+def begin(store: Store, app: App, plan: Plan) -> Sweep:
+    """Create the sweep; what an earlier one has left in its folder is moved to `earlier/<its id>` there.
+
+    HydraException when the earlier one is still running.
+    """
     folder = Path(str(app.config.hydra.sweep.dir)).absolute()
-    held = read_results(folder)
-    if held is not None:
-        raise HydraException(
-            f"{folder} holds the runs of sweep {held['sweep']}, and this is another sweep; choose another"
-            " hydra.sweep.dir, or take the folder away"
-        )
+    if (held := read_results(folder)) is not None:
+        _put_aside(store, str(held["sweep"]), folder, str(app.config.hydra.output_subdir))
     raw: dict[str, Any] = {**plan.config.raw}
     raw[EXTENSION] = {**raw[EXTENSION], "dir": str(folder)}
     sweep = create_sweep(store, from_mapping(raw, source=plan.config.source))
@@ -106,7 +112,27 @@ def _create(store: Store, app: App, plan: Plan) -> Sweep:
     return sweep
 
 
-def _reopened(store: Store, sweep: Sweep, plan: Plan) -> Sweep:
+def _put_aside(store: Store, earlier: str, folder: Path, output_subdir: str) -> None:
+    try:
+        running = store.progress(earlier).count(RunState.RUNNING)
+    except NotFoundError:  # it was in another store
+        running = 0
+    if running:
+        raise HydraException(
+            f"{folder} is the folder of sweep {earlier}, which is running, and this is another sweep;"
+            " choose another hydra.sweep.dir"
+        )
+    place = folder / "earlier" / earlier
+    jobs = [path.parent for path in folder.rglob(output_subdir) if (path / "overrides.yaml").exists()]
+    for path in (*jobs, folder / "multirun.yaml", folder / RESULTS):
+        part = path.relative_to(folder)
+        if path.exists() and part.parts and part.parts[0] != "earlier":
+            (place / part).parent.mkdir(parents=True, exist_ok=True)
+            path.rename(place / part)
+    log.info("What sweep %s has left in %s is in %s now", earlier, folder, place)
+
+
+def reopen(store: Store, sweep: Sweep, plan: Plan) -> Sweep:
     """Make an earlier sweep hand out runs again; its count and attempts become those of the command."""
     said: dict[str, int] = {
         key: value

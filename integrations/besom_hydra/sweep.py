@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf, open_dict, read_write
 
 from besom.errors import RunFailedError
-from besom.records import ENDED, Run, RunState, Sweep
+from besom.records import ENDED, Run, RunState, SweepState
 from besom.store import open_store
 from besom.sweep import stop_sweep, sweep_config
 from besom_hydra.batches import run_batches
@@ -28,7 +28,7 @@ from besom_hydra.plan import (
     make_plan,
 )
 from besom_hydra.results import write_results
-from besom_hydra.resume import Found, find_or_create
+from besom_hydra.resume import begin, find_sweep, reopen, require_end
 from besom_hydra.work import Job, LaunchOptions, exit_after, run_jobs, run_number
 
 if TYPE_CHECKING:
@@ -59,8 +59,7 @@ def sweep(
     plan = make_plan(app, options, arguments, retries=ours.retries if ours else 0)
     store = open_store(options.store)
     try:
-        found = find_or_create(store, app, plan, options)
-        return _Multirun(app, store, plan, options, found).run(launcher, ours)
+        return _Multirun(app, store, plan, options).run(launcher, ours)
     finally:
         store.close()
 
@@ -77,21 +76,31 @@ def _launch_options(launcher: Launcher, options: SweeperOptions) -> LaunchOption
 class _Multirun:
     """One call of the sweeper."""
 
-    def __init__(self, app: App, store: Store, plan: Plan, options: SweeperOptions, found: Found) -> None:
+    def __init__(self, app: App, store: Store, plan: Plan, options: SweeperOptions) -> None:
         self._app = app
         self._store = store
         self._options = options
-        self._sweep: Sweep = found.sweep
-        self._space = sweep_config(found.sweep).space
-        known = found.sweep.config[EXTENSION]
-        self._command_line = plan.command_line if plan.given else known_command_line(known)
-        self._plain = found.sweep.method == "grid" and found.sweep.metric is None
-        self._folder = Path(known["dir"])
         self._returns: dict[int, JobReturn] = {}
         self._failed: list[Job] = []
         self._stopped_for = ""
         self._written = 0.0
-        self._resumed = found.resumed
+        self._command_line = plan.command_line
+        self._space = plan.config.space
+        earlier = find_sweep(store, plan, options.resume)
+        if earlier is None:
+            require_end(plan)
+            validate(app, self._space, self._line_at)
+            self._sweep = begin(store, app, plan)
+        else:
+            self._space = sweep_config(earlier).space
+            if not plan.given:
+                self._command_line = known_command_line(earlier.config[EXTENSION])
+            self._sweep = reopen(store, earlier, plan)
+            if self._sweep.state is not SweepState.FINISHED:
+                validate(app, self._space, self._line_at)
+        self._resumed = earlier is not None
+        self._plain = self._sweep.method == "grid" and self._sweep.metric is None
+        self._folder = Path(self._sweep.config[EXTENSION]["dir"])
         _go_on_in(app, self._folder)
 
     def run(self, launcher: Launcher, ours: LaunchOptions | None) -> list[list[JobReturn]]:
@@ -117,7 +126,6 @@ class _Multirun:
         return self._batches()
 
     def _begin(self) -> None:
-        validate(self._app, self._space, self._line_at, self._store.get_sweep(self._sweep.id))
         self._folder.mkdir(parents=True, exist_ok=True)
         if not (self._folder / "multirun.yaml").exists():
             OmegaConf.save(self._app.config, self._folder / "multirun.yaml")

@@ -24,4 +24,4 @@ class BesomSweeperConf:
     max_batch_size: Optional[int] = None  # noqa: UP045
     spec: Optional[str] = None  # noqa: UP045
     store: Optional[str] = None  # noqa: UP045
-    params: Dict[str, str] = field(default_factory=dict)  # noqa: UP006
+    params: Dict[str, str] = field(default_factory=dict[str, str])  # noqa: UP006
