@@ -47,7 +47,7 @@ class TestBatches(BatchedSweeperTestSuite):
     ("task_launcher_cfg", "extra_flags"),
     [
         pytest.param({}, ["-m", "hydra/launcher=besom", *LAUNCHER], id="basic-sweeper"),
-        # One of them runs two programs by the same command in the same folder, which is to go on with a sweep.
+        # A test here runs two programs by the same command in the same folder, which is to go on with a sweep.
         pytest.param(
             {},
             ["-m", "hydra/launcher=besom", *LAUNCHER, "hydra/sweeper=besom", "hydra.sweeper.resume=new"],
@@ -56,4 +56,9 @@ class TestBatches(BatchedSweeperTestSuite):
     ],
 )
 class TestIntegration(IntegrationTestSuite):
-    pass
+    def generate_custom_cmd(self) -> Callable[[list[str], str], list[str]]:
+        def fresh(command: list[str], filename: str) -> list[str]:
+            shutil.rmtree(Path(filename).parent / "cli_dir", ignore_errors=True)  # that test's
+            return command
+
+        return fresh
