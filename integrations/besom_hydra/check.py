@@ -31,7 +31,8 @@ def check_program(rehearsal: Rehearsal) -> list[str] | None:
         argv = rehearsal.argv()
     except UsageError as error:
         return [_placed(str(error), list(config.space.flatten(rehearsal.params)))]
-    answer = rehearsal.ask([*(word for word in argv if word != CALLBACK), "--cfg", "job"])
+    quiet = ("/usr/bin/env", "PYTHONWARNINGS=ignore")
+    answer = rehearsal.ask([*quiet, *(word for word in argv if word != CALLBACK), "--cfg", "job"])
     if answer.code == 0:
         return []
     said = " ".join(_lines(answer.errors)) or f"it ended with exit code {answer.code} and said nothing"

@@ -12,7 +12,7 @@ import re
 import subprocess
 import warnings
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,10 @@ class Groups:
             for key in chosen.keys() - settled.keys():
                 if self._composes({**settled, key: ""}, chosen):
                     settled[key] = ""
-        return {key: settled.get(key, "+") for key in chosen}
+        for key in chosen.keys() - settled.keys():
+            # Where neither is right, the app's own complaint shall be about the simple form.
+            settled[key] = "+" if self._composes({**settled, key: "+"}, chosen) else ""
+        return settled
 
     def _composes(self, prefixes: Mapping[str, str], chosen: Mapping[str, str]) -> bool:
         from hydra.errors import HydraException
@@ -127,14 +130,14 @@ class Groups:
         lines = [line for key in prefixes for line in overrides(key, chosen[key], prefix=prefixes[key])]
         if self._asked:
             done = self._run([*lines, "--cfg", "job"])
-            return done.returncode == 0 or "No match in the defaults list" not in done.stderr
+            return done.returncode == 0
         from hydra.types import RunMode
 
         try:
             with _quiet():
                 self.loader.compute_defaults_list(self.config_name, [*self.fixed, *lines], RunMode.RUN)
-        except HydraException as error:
-            return "Could not override" not in str(error)
+        except HydraException:
+            return False
         return True
 
     def _known(self, group: str) -> list[str]:
@@ -205,11 +208,12 @@ def open_groups(program: Path, call: MainCall, words: Words, ask_argv: Sequence[
     from hydra._internal.utils import create_config_search_path
     from hydra.core.config_search_path import SearchPathQuery
     from hydra.core.utils import setup_globals
+    from hydra.errors import HydraException
 
     from hydra import version
 
     base = call.version_base
-    with _quiet():
+    with _quiet(), suppress(HydraException):  # Hydra 1.4 has one base only
         version.setbase("1.1" if base == UNSAID else base)
     setup_globals()
     if "path" in words.flags:
