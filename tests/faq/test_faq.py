@@ -294,6 +294,44 @@ def test_booleans_can_be_flags(person: Person, runs_of: RunsOf) -> None:
     assert given == {True: ["--lr=0.1", "--param"], False: ["--lr=0.1"]}
 
 
+# ---- Can I use sweeps with SageMaker?
+
+
+@pytest.mark.slow
+def test_a_sweep_runs_on_sagemaker_without_a_requirements_file_or_a_key_in_the_code(
+    person: Person, runs_of: RunsOf
+) -> None:
+    person.write(
+        "train.py",
+        "import besom, os, yaml\n"
+        "run = besom.init()\n"
+        "print('logging in with', os.environ['WANDB_API_KEY'])\n"
+        "run.log({'loss': run.config.x})\n",
+    )
+    person.write(
+        "sweep.yaml",
+        "program: train.py\nmethod: grid\nmetric: {name: loss}\nparameters: {x: {values: [1, 2, 3]}}\n",
+    )
+    said = person.do(
+        *(
+            "besom",
+            "sagemaker",
+            "dev",
+            "sweep.yaml",
+            "--source-dir",
+            ".",
+            "--secret",
+            "WANDB_API_KEY",
+            "--logs",
+        ),
+        WANDB_API_KEY="planted-0123456789-planted",
+    )
+    assert "logging in with ***" in said
+    assert "planted" not in said
+    sweep = person.do("besom", "ls").splitlines()[1].split()[0]
+    assert [(run.state, run.value) for run in runs_of(sweep)] == [(RunState.FINISHED, x) for x in (1, 2, 3)]
+
+
 # ---- Can you use sweeps with cloud infrastructures such as AWS Batch, ECS, etc.?
 
 CONSUME = """
