@@ -64,6 +64,7 @@ def test_a_server_killed_at_20_random_points_loses_and_doubles_nothing(
     monkeypatch.setenv("ACKNOWLEDGED", str(said))
     sweep = lab.python_sweep(PROGRAM, str(list(range(SIZE))), max_attempts=1000)
     agents = [lab.start_agent(sweep, workers=2, flapping=False) for _ in range(2)]
+    lab.wait(lambda: len(lab.store.list_agents(sweep.id)) == 2)
     for _ in range(KILLS):
         time.sleep(random.uniform(0.1, 0.6))
         server.kill()
