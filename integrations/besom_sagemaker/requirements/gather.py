@@ -6,7 +6,6 @@ import fnmatch
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 
 from besom_sagemaker.requirements.local import BESOM, build_folder, make_wheel
@@ -126,7 +125,8 @@ def _take_import(work: _Gathering, found: Import) -> None:
         work.left_out[found.top] = LeftOut(found.top, f"{BY_IMAGE} ({place})")
         return
     if not any(one.module.partition(".")[0] == found.top for one in work.missing):
-        work.missing.append(Missing(found.top, place, _hint(work, found)))
+        module = found.module if work.environment.packages_of(found.top) else found.top
+        work.missing.append(Missing(module, place, _hint(work, found)))
 
 
 def _stated(work: _Gathering, found: Import) -> bool:
@@ -162,19 +162,10 @@ def _provided(work: _Gathering, name: str) -> bool:
 
 def _hint(work: _Gathering, found: Import) -> str:
     """Say what to do about an import that no distribution owns."""
+    if work.environment.packages_of(found.top):
+        return f"not installed here, though other parts of {found.top} are"
     place = work.environment.place_of(found.module)
-    if place is not None and "site-packages" not in place.parts and place.name not in ("frozen", "built-in"):
+    if place is not None and not {"site-packages", "dist-packages"} & set(place.parts):
         return f"found at {place}, which is neither in {work.root} nor an installed package"
     known = WELL_KNOWN.get(found.top)
-    if known and not metadata_has(known):
-        return f"not installed here; it comes with {known}"
-    return ""
-
-
-def metadata_has(name: str) -> bool:
-    """Say whether a distribution is installed beside besom."""
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+    return f"not installed here; it comes with {known}" if known else ""

@@ -126,7 +126,8 @@ class Environment:
             )
             if near:
                 return near
-        return tuple(files)
+        # None has that part: only those that do not say which files they have may.
+        return tuple(files) if len(parts) == 1 else tuple(name for name, own in files.items() if not own)
 
     def _editable_owner(self, module: str) -> tuple[str, ...]:
         """Give the editable distribution whose folder has the module's file."""

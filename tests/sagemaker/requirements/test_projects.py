@@ -195,6 +195,11 @@ def test_a_part_of_a_namespace_package_means_its_own_distribution(site: Any, pro
     root = project({"train.py": "from google.cloud import storage\nimport google.protobuf.message\n"})
     found = gather_requirements(root / "train.py", environment=site.environment())
     assert found.lines == ("google-cloud-storage==3.0.0", "protobuf==6.33.6")
+    (root / "train.py").write_text("from google.cloud import vision\n")
+    found = gather_requirements(root / "train.py", environment=site.environment())
+    assert [str(one) for one in found.missing] == [
+        "train.py:1: import google.cloud.vision: not installed here, though other parts of google are"
+    ]
 
 
 def test_a_requirements_file_wins_and_is_filled_up(
