@@ -1,8 +1,8 @@
 """What besom adds to SageMaker: seconds for a run in a live job, and calls of AWS's API for each run.
 
 On the bench, not on AWS. The peer of the first figure is the same program without besom, which only starts
-Python and prints: what besom adds is the difference. The second counts the calls of a sweep of runs in 100 jobs at a
-time, whose runner is a thread that answers as the real one does, so that 100 fit on one machine.
+Python and prints: what besom adds is the difference. The second counts the calls of a sweep with 100 jobs at
+a time, whose runner is a thread that answers as the real one does, so that 100 fit on one machine.
 """
 
 from __future__ import annotations

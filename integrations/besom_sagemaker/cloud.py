@@ -262,7 +262,8 @@ class Cloud:
         try:
             return "", "", getattr(client, operation)(**arguments)
         except ClientError as error:
-            said: dict[str, Any] = dict(error.response.get("Error", {}))
+            response: Any = error.response
+            said: dict[str, Any] = dict(response.get("Error", {}))
             code, message = str(said.get("Code", "")), str(said.get("Message", ""))
         except HTTPClientError as error:
             raise NotNowError("unreachable", f"AWS cannot be reached: {error}") from error

@@ -49,7 +49,7 @@ def dev_sweep(
             _fill(bench, template.request, channels, inputs)
             if known:
                 known = dict(push(known, _SECRET).references)
-            chosen = {"poll_seconds": 0.5, "secrets": known or None, **settings}
+            chosen: dict[str, Any] = {"poll_seconds": 0.5, "secrets": known or None, **settings}
             template = read_template(
                 {**template.request, **template.options, **_code(template)}, inputs=inputs or None
             )

@@ -54,15 +54,15 @@ def problems_of(request: Mapping[str, Any]) -> list[str]:
 def _shapes() -> Mapping[str, Any]:
     from botocore.loaders import Loader
 
-    model = Loader().load_service_model("sagemaker", "service-2")
-    return cast("Mapping[str, Any]", model["shapes"])
+    loader: Any = Loader()
+    shapes: Mapping[str, Any] = loader.load_service_model("sagemaker", "service-2")["shapes"]
+    return shapes
 
 
 def _check(shapes: Mapping[str, Any], name: str, value: Any, path: str) -> Iterator[str]:
     shape = shapes[name]
     kind = shape["type"]
-    allowed = _TYPES.get(kind)
-    if allowed and (not isinstance(value, allowed) or (isinstance(value, bool) and kind != "boolean")):
+    if not _is_of(value, kind):
         yield f"{path or 'the request'}: must be a {kind}, not {type(value).__name__}"
     elif kind == "structure":
         yield from _structure(shapes, shape, value, path)
@@ -81,6 +81,11 @@ def _check(shapes: Mapping[str, Any], name: str, value: Any, path: str) -> Itera
         yield from _range(shape, value, path)
 
 
+def _is_of(value: Any, kind: str) -> bool:
+    allowed = _TYPES.get(kind)
+    return allowed is None or (isinstance(value, allowed) and isinstance(value, bool) <= (kind == "boolean"))
+
+
 def _structure(
     shapes: Mapping[str, Any], shape: Mapping[str, Any], value: Mapping[str, Any], path: str
 ) -> Iterator[str]:
@@ -93,7 +98,7 @@ def _structure(
         if key in members:
             yield from _check(shapes, members[key]["shape"], item, f"{dot}{key}")
         else:
-            close = difflib.get_close_matches(str(key), members, n=1)
+            close = difflib.get_close_matches(str(key), list[str](members), n=1)
             hint = f"; did you mean {close[0]}?" if close else f"; known: {', '.join(members)}"
             yield f"{dot}{key}: there is no such field{hint}"
 
@@ -111,7 +116,7 @@ def _string(shape: Mapping[str, Any], value: str, path: str) -> Iterator[str]:
     elif len(value) < shape.get("min", 0):
         yield f"{path}: is {len(value)} characters long, at least {shape['min']} are needed"
     if "enum" in shape and value not in shape["enum"]:
-        close = difflib.get_close_matches(value, shape["enum"], n=1)
+        close = difflib.get_close_matches(value, list[str](shape["enum"]), n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"it must be {_choice(shape['enum'])}"
         yield f"{path}: {_short(value)} is not allowed; {hint}"
     elif (pattern := shape.get("pattern")) and not _matches(pattern, value):

@@ -1,5 +1,7 @@
 """The small parts of a driver: endings, bills, rates, journals that come home."""
 
+# pyright: reportMissingImports=false, reportUnknownVariableType=false, reportUnknownMemberType=false
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+# pyright: reportMissingImports=false, reportUnknownVariableType=false, reportUnknownMemberType=false
+
 """Templates from the real SDKs: a ModelTrainer of this environment, a v2 estimator of one of its own."""
 
 from __future__ import annotations
