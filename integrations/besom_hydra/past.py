@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from besom.jsonable import is_dict
 from besom.records import Metric, Run
 from besom.summarize import summary_value
 from besom_hydra.returned import RETURNED
@@ -23,7 +24,10 @@ _BY_NUMBER = "${hydra.job.num}"
 
 
 def job_folder(app: App, run: Run, line: Sequence[str]) -> Path:
-    """Give the folder of a run's job, by `hydra.sweep.dir` and `hydra.sweep.subdir`."""
+    """Give the folder of a run's job: where it said it was, else by `hydra.sweep`."""
+    told = run.config.get("hydra")
+    if is_dict(told) and "output_dir" in told:  # it ran under an agent elsewhere
+        return Path(str(told["output_dir"]))
     sweep: Any = app.config.hydra.sweep
     folder = Path(str(sweep.dir)).absolute()
     words: Any = OmegaConf.to_container(sweep, resolve=False)

@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 
 from besom.errors import NotFoundError
 from besom.records import RunState, Sweep, SweepState
-from besom.sweep import create_sweep, extend_sweep, resume_sweep, retry_runs, sweep_id_of
+from besom.sweep import BAD_ENDINGS, create_sweep, extend_sweep, resume_sweep, retry_runs, sweep_id_of
 from besom.sweepfile import from_mapping
 from besom_hydra.plan import EXTENSION, Plan
 from besom_hydra.results import FILE as RESULTS
@@ -39,7 +39,7 @@ def _latest(store: Store, plan: Plan) -> Sweep | None:
         known = sweep.config.get(EXTENSION)
         if not known or known["identity"] != plan.identity or sweep.state is SweepState.CANCELED:
             continue
-        if (changed := _changed(sweep, plan)) is None:
+        if (changed := _changed(store, sweep, plan)) is None:
             return sweep
         log.info(
             "The %s has changed since sweep %s, so this is a new one"
@@ -52,17 +52,19 @@ def _latest(store: Store, plan: Plan) -> Sweep | None:
     return None
 
 
-def _changed(sweep: Sweep, plan: Plan) -> str | None:
+def _changed(store: Store, sweep: Sweep, plan: Plan) -> str | None:
     """Give what has changed so that the command cannot mean to go on with a sweep.
 
-    A program may be mended while its sweep is under way; one whose sweep is over is to run anew.
+    A program may be mended while its sweep is under way, or has runs that failed and are tried again; one
+    whose sweep is over is to run anew.
     """
     known = sweep.config[EXTENSION]
     if known["app_config"] != plan.app_config:
         return "app's config"
     if known["program"] == plan.program:
         return None
-    if sweep.state is SweepState.FINISHED and plan.config.run_cap in (None, sweep.run_cap):
+    failed = _retries(sweep) and store.progress(sweep.id).count(*BAD_ENDINGS)
+    if sweep.state is SweepState.FINISHED and plan.config.run_cap in (None, sweep.run_cap) and not failed:
         return "program"
     log.warning("The program has changed since sweep %s began; it goes on with the new one", sweep.id)
     return None
@@ -112,6 +114,11 @@ def begin(store: Store, app: App, plan: Plan) -> Sweep:
     return sweep
 
 
+def _retries(sweep: Sweep) -> bool:
+    """Say whether the command, given again, tries failed runs again: in a search their failure is a result."""
+    return sweep.method == "grid" and sweep.metric is None
+
+
 def _put_aside(store: Store, earlier: str, folder: Path, output_subdir: str) -> None:
     try:
         running = store.progress(earlier).count(RunState.RUNNING)
@@ -143,7 +150,7 @@ def reopen(store: Store, sweep: Sweep, plan: Plan) -> Sweep:
         sweep = extend_sweep(
             store, sweep.id, from_mapping({**sweep.config, **said}, source=f"sweep {sweep.id}")
         )
-    if sweep.method == "grid" and sweep.metric is None:
+    if _retries(sweep):
         again = retry_runs(store, sweep.id)
         if again:
             log.info("%d runs that had failed are tried again", len(again))

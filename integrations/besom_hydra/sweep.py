@@ -116,12 +116,12 @@ class _Multirun:
                     line_of=self._line,
                     on_job=self._on_job,
                 )
-            elif not ours.wait:
-                return self._leave_to_agents()
             else:
                 self._stream(ours)
         finally:
             self._write()
+        if ours is not None and not ours.wait:
+            return []
         self._conclude()
         return self._batches()
 
@@ -142,15 +142,6 @@ class _Multirun:
         exit_after(result)
         if result.exit_code:
             raise RunFailedError(result.reason)
-
-    def _leave_to_agents(self) -> list[list[JobReturn]]:
-        log.info(
-            "Sweep %s is registered in %s; nothing runs yet. Start `besom agent %s` wherever it shall run",
-            self._sweep.id,
-            self._store.url,
-            self._sweep.id,
-        )
-        return []
 
     def _batch_size(self) -> int | None:
         """Give how many runs a launcher gets at a time: few where the next ones depend on them."""

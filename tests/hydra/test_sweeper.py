@@ -236,8 +236,8 @@ def test_the_failures_of_a_search_are_data_until_there_are_too_many(lab: Lab, mu
     search = ["x=range(0,10)", "hydra.sweeper.method=random", "hydra.sweeper.seed=3"]
     multirun(task, *search, "hydra.sweep.dir=a")
     assert results("a")["runs"] == {"finished": 3, "failed": 7}
+    few = ["hydra.sweeper.max_failures=2", "hydra.sweeper.parallel=1"]
     with pytest.raises(ValueError, match="too large"):
-        few = ["hydra.sweeper.max_failures=2", "hydra.sweeper.parallel=1"]
         multirun(task, *search, "hydra.sweep.dir=b", *few)
     assert results("b")["runs"]["failed"] == 3
     with pytest.raises(ValueError, match="too large"):
