@@ -88,6 +88,13 @@ def test_open_store_finds_it_by_its_scheme(postgres_url: str) -> None:
     again.close()
 
 
+def test_settings_in_the_address_reach_the_server(postgres_url: str) -> None:
+    store = open_postgres(f"{postgres_url}&options=-csynchronous_commit%3Doff")
+    assert store._database.read("SHOW synchronous_commit") == [("off",)]
+    sweep_with(store)
+    store.close()
+
+
 # ---- the schema
 
 

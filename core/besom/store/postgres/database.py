@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -74,7 +74,7 @@ class Database:
         _opened.add(self)
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
+    def transaction(self) -> Generator[Transaction]:
         """Give this thread's connection, between BEGIN and COMMIT."""
         connection = self._connection()
         try:
@@ -131,18 +131,19 @@ class Database:
         import psycopg
 
         try:
-            return psycopg.connect(
+            connection = psycopg.connect(
                 self.address.conninfo,
                 autocommit=True,
                 prepare_threshold=PREPARE_AFTER,
                 connect_timeout=CONNECT_SECONDS,
                 application_name="besom",
-                options=f"-c search_path={self.address.schema}",
             )
+            connection.execute(_text(f"SET search_path TO {self.address.schema}"))
         except psycopg.ProgrammingError as error:  # libpq's word for an address it cannot read
             raise UsageError(f"{self.where}: {error}") from error
         except psycopg.Error as error:
             raise explain(error, self.where) from error
+        return connection
 
     def _undo(self, connection: Connected) -> None:
         """Leave no transaction open; a connection that cannot even do that is given up."""
@@ -209,10 +210,10 @@ os.register_at_fork(after_in_child=_forget_all)
 
 def open_database(address: Address, clock: Time | None) -> Database:
     """Connect, and create the schema or bring it up to date."""
-    try:
-        import psycopg  # noqa: F401 - is it there at all?
-    except ImportError as error:
-        raise UsageError("a PostgreSQL store needs psycopg: pip install 'besom[postgres]'") from error
+    from importlib.util import find_spec
+
+    if find_spec("psycopg") is None:
+        raise UsageError("a PostgreSQL store needs psycopg: pip install 'besom[postgres]'")
     database = Database(address, clock)
     try:
         if _version(database) != VERSION:
