@@ -131,8 +131,10 @@ def plan_request(
     algorithm.pop("ContainerArguments", None)
     request["InputDataConfig"] = _channels(request.get("InputDataConfig", ()), code.channel, layout.job(name))
     request["Tags"] = _tags(request.get("Tags", ()), options, document, code)
-    if not document.store:
+    if document.runs:
         request["CheckpointConfig"] = _checkpoints(request.get("CheckpointConfig") or {}, layout, document)
+    elif options.spot:
+        request.setdefault("CheckpointConfig", {"S3Uri": layout.checkpoints(name)})
     _instances(request, options)
     return request
 

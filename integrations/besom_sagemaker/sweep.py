@@ -15,6 +15,7 @@ from besom.records import ENDED, Metric, Progress, Run, RunState, Sweep, SweepSt
 from besom_sagemaker.job import Layout
 from besom_sagemaker.lock import driver_runs, only_driver, sagemaker_folder, stop_jobs
 from besom_sagemaker.plan import JobOptions
+from besom_sagemaker.references import IN_THE_JOB
 from besom_sagemaker.settings import is_networked, merge_settings, scheme_of
 from besom_sagemaker.template import JobTemplate, local_source, read_template
 
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from besom.agent import AgentEvent, AgentResult
     from besom.store.base import Store
     from besom.sweepfile import SweepConfig
+    from besom_sagemaker.agents import AgentJobs
     from besom_sagemaker.capacity import DriverOptions
     from besom_sagemaker.cloud import Cloud
+    from besom_sagemaker.driver import Driver
     from besom_sagemaker.plan import Code
 
 PerJob = int | Literal["until_done"]
@@ -116,28 +119,15 @@ class SageMakerSweep:
         SageMaker would refuse; LeakError for what looks like a secret.
         """
         from besom.agent import ignore
-        from besom_sagemaker.driver import Driver
 
         self.preview()
         with self._open_store() as store:
             sweep = self._create(store, new=new)
             with only_driver(sweep.id):
-                count = self._left(store, sweep)
-                options = self._driver_options(count)
-                cloud = self.cloud
-                layout = self.layout(sweep.id)
-                code = self._upload(cloud, layout)
-                fleet = self._fleet(cloud, layout, code, besom_dir())
-                driver = Driver(
-                    store,
-                    sweep.id,
-                    cloud=cloud,
-                    fleet=fleet,
-                    ledger=self._ledger(sweep.id),
-                    options=options,
-                    on_event=on_event or ignore,
-                )
-                return driver.run()
+                code = self._upload(self.cloud, self.layout(sweep.id))
+                if self._networked:
+                    return self._agent_jobs(store, sweep, code, on_event or ignore).run()
+                return self._driver(store, sweep, code, on_event or ignore).run()
 
     def preview(self) -> dict[str, Any]:
         """Give the request of a first job; RequestError if SageMaker would refuse it.
@@ -156,7 +146,7 @@ class SageMakerSweep:
                 sweep = create_sweep(store, self._config)
                 agent = store.add_agent(sweep.id, host="preview", pid=0)
                 scheduler = Scheduler(store, sweep.id, agent_id=agent.id)
-                size = int(self._settings.get("trials_per_job") or 1)
+                size = self._driver_options(None).runs_per_job
                 claimed = [scheduler.claim() for _ in range(size)]
                 runs = [run for run in claimed if isinstance(run, Run)]
                 layout = self.layout(sweep.id)
@@ -282,6 +272,7 @@ class SageMakerSweep:
             if settings.get(name) is not None
         }
         per_job = settings.get("trials_per_job") or 1
+        per_job = 1 if per_job == "until_done" else per_job
         return DriverOptions(runs_per_job=int(per_job), count=count, grace=self.job_options.grace, **chosen)
 
     def _fleet(self, cloud: Cloud | None, layout: Layout, code: Code, home: Path) -> Any:
@@ -295,6 +286,42 @@ class SageMakerSweep:
             code=code,
             home=home,
             prices=self._settings.get("prices"),
+        )
+
+    def _driver(
+        self, store: Store, sweep: Sweep, code: Code, on_event: Callable[[AgentEvent], None]
+    ) -> Driver:
+        from besom_sagemaker.driver import Driver
+
+        return Driver(
+            store,
+            sweep.id,
+            cloud=self.cloud,
+            fleet=self._fleet(self.cloud, self.layout(sweep.id), code, besom_dir()),
+            ledger=self._ledger(sweep.id),
+            options=self._driver_options(self._left(store, sweep)),
+            on_event=on_event,
+        )
+
+    def _agent_jobs(
+        self, store: Store, sweep: Sweep, code: Code, on_event: Callable[[AgentEvent], None]
+    ) -> AgentJobs:
+        from besom_sagemaker.agents import AgentJobs
+
+        per_job = self._settings.get("trials_per_job", "until_done")
+        return AgentJobs(
+            store,
+            sweep.id,
+            str(self._settings["store"]),
+            cloud=self.cloud,
+            template=self.template,
+            job_options=self.job_options,
+            layout=self.layout(sweep.id),
+            code=code,
+            ledger=self._ledger(sweep.id),
+            options=self._driver_options(None),
+            runs_per_job=None if per_job == "until_done" else int(per_job),
+            on_event=on_event,
         )
 
     def _ledger(self, sweep_id: str) -> Any:
@@ -315,11 +342,30 @@ class SageMakerSweep:
     def _open_store(self) -> Generator[Store]:
         from besom.store import open_store
 
-        store = open_store(self._settings.get("store") or default_store())
+        store = open_store(self._address())
         try:
             yield store
         finally:
             store.close()
+
+    @property
+    def _networked(self) -> bool:
+        return is_networked(str(self._settings.get("store") or ""))
+
+    def _address(self) -> str:
+        """Give the store's address, read from AWS where it is given by reference."""
+        from besom_sagemaker.references import resolve
+
+        given = self._settings.get("store")
+        if not self._networked:
+            return str(given or default_store())
+        address = resolve({"BESOM_STORE": str(given)}, region=self._settings.get("region"))["BESOM_STORE"]
+        if not is_networked(address):
+            raise UsageError(
+                f"store={given!r} leads to an SQLite file, which no job can reach; leave store out and the sweep"
+                " stays in a file on this machine, or refer to a store that is on the network"
+            )
+        return address
 
     def _create(self, store: Store, *, new: bool) -> Sweep:
         from besom.sweep import create_sweep
@@ -370,10 +416,10 @@ class SageMakerSweep:
                 " file of this machine; give a number, such as trials_per_job=8, or a networked store by"
                 ' reference, such as store="ssm:/besom/store"'
             )
-        if networked:
+        if networked and scheme_of(str(store)) not in IN_THE_JOB:
             raise UsageError(
-                f"store={scheme_of(str(store))}: this besom has no store that jobs reach over the network;"
-                " leave store out, and the sweep stays in a file on this machine"
+                f"store: the address of a {scheme_of(str(store))} store would travel in the clear; put it into"
+                ' AWS with `besom secrets push` and give its reference, such as store="ssm:/besom/store"'
             )
         if settings.get("budget_usd") is not None:
             resources = self.template.request.get("ResourceConfig", {})

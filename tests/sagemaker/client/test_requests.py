@@ -146,6 +146,12 @@ def test_jobs_that_take_runs_by_themselves_need_a_networked_store(folder: Path, 
         SageMakerSweep(request_of(), "sweep.yaml", source_dir="src", trials_per_job="until_done")
 
 
+def test_the_address_of_a_store_is_given_by_reference(folder: Path, request_of: Make) -> None:
+    with pytest.raises(UsageError, match="would travel in the clear") as refused:
+        SageMakerSweep(request_of(), "sweep.yaml", source_dir="src", store="postgresql://me:pw@host/db")
+    assert "pw" not in str(refused.value).replace("secrets push", "")
+
+
 def test_a_budget_needs_prices(folder: Path, request_of: Make) -> None:
     with pytest.raises(UsageError, match=r"price of ml\.m5\.large"):
         SageMakerSweep(request_of(), "sweep.yaml", source_dir="src", budget_usd=5)

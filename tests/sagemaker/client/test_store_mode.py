@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from besom.errors import NotFoundError, UsageError
+from besom.records import RunState, SweepState
+from besom.store import open_store
+from besom.sweep import create_sweep
+from besom.sweepfile import load
+from besom_sagemaker import SageMakerSweep
+from besom_sagemaker.agents import AgentJobs
+from besom_sagemaker.bench import Bench
+from besom_sagemaker.capacity import DriverOptions
+from besom_sagemaker.cost import Ledger
+from besom_sagemaker.package import build_files, upload
+
+Make = Callable[..., dict[str, Any]]
+pytestmark = pytest.mark.slow
+
+
+def test_jobs_that_reach_the_store_take_their_runs_by_themselves(
+    bench: Bench, folder: Path, request_on: Make
+) -> None:
+    """The bench's jobs are on this machine, so here they do reach its SQLite file."""
+    found = SageMakerSweep(request_on(bench), "sweep.yaml", source_dir="src", requirements=None)
+    store = open_store()
+    sweep = create_sweep(store, load(folder / "sweep.yaml"))
+    layout = found.layout(sweep.id)
+    jobs = AgentJobs(
+        store,
+        sweep.id,
+        store.url,
+        cloud=found.cloud,
+        template=found.template,
+        job_options=found.job_options,
+        layout=layout,
+        code=upload(found.cloud, layout, found.template, build_files(found.template, {})),
+        ledger=Ledger(folder / "ledger.jsonl", {}),
+        options=DriverOptions(max_jobs=2, poll_seconds=0.3),
+    )
+    result = jobs.run()
+    assert result.exit_code == 0, [bench.log(name) for name in bench.lives]
+    assert store.get_sweep(sweep.id).state is SweepState.FINISHED
+    assert [run.state for run in store.list_runs(sweep.id)] == [RunState.FINISHED] * 8
+    assert {name.split("-")[2] for name in bench.lives} == {"agent1", "agent2"}
+    store.close()
+
+
+def test_a_reference_to_a_store_that_jobs_cannot_reach_is_refused(
+    bench: Bench, folder: Path, request_on: Make
+) -> None:
+    ssm = bench.client("ssm")
+    ssm.put_parameter(Name="/besom/file", Value=f"sqlite:///{folder}/x.db", Type="SecureString")
+    ssm.put_parameter(Name="/besom/dsn", Value="nosuch://me:planted@host/db", Type="SecureString")
+    request = request_on(bench)
+    file = SageMakerSweep(request, "sweep.yaml", source_dir="src", store="ssm:/besom/file")
+    with pytest.raises(UsageError, match="leads to an SQLite file"):
+        file.run()
+    other = SageMakerSweep(
+        request, "sweep.yaml", source_dir="src", store="ssm:/besom/dsn", trials_per_job="until_done"
+    )
+    with pytest.raises(NotFoundError, match="no store is called 'nosuch'") as refused:
+        other.run()
+    assert "planted" not in str(refused.value)
+    assert bench.calls["CreateTrainingJob"] == 0
