@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import tempfile
-from collections.abc import Iterable, Sequence
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from besom.errors import UsageError
 from besom_sagemaker.requirements.local import BESOM, build_folder, make_wheel
 from besom_sagemaker.requirements.lock import Line, find_given, read_given
 from besom_sagemaker.requirements.render import WHEELS, LeftOut, Missing, Requirement, Requirements
@@ -70,6 +73,7 @@ def gather_requirements(
         for found in scan.imports:
             _take_import(work, found)
         wheels = {path.name: path.read_bytes() for path in sorted(Path(scratch).glob("*.whl"))}
+    _keep_hashes(work, wheels)
     shown = program.resolve()
     return Requirements(
         program=shown.relative_to(root).as_posix() if shown.is_relative_to(root) else shown.name,
@@ -80,6 +84,26 @@ def gather_requirements(
         image_has=tuple(sorted(work.image_has)),
         wheels=wheels,
     )
+
+
+def _keep_hashes(work: _Gathering, wheels: Mapping[str, bytes]) -> None:
+    """Where the project's lines have hashes, which pip then asks of all: give wheels theirs.
+
+    UsageError for an import that is not among the project's lines, whose hash is not known here.
+    """
+    if not any("--hash=" in line.text for line in work.lines.values()):
+        return
+    for name, line in work.lines.items():
+        if "--hash=" in line.text:
+            continue
+        wheel = wheels.get(line.text.removeprefix(f"./{WHEELS}/"))
+        if wheel is None:
+            raise UsageError(
+                f"the project states its requirements with hashes, but {name} ({line.reason}) is not among them;"
+                " add it there with its hash"
+            )
+        digest = hashlib.sha256(wheel).hexdigest()
+        work.lines[name] = Requirement(f"{line.text} --hash=sha256:{digest}", line.reason, name)
 
 
 def _take_line(work: _Gathering, line: Line) -> None:
@@ -114,6 +138,9 @@ def _take_import(work: _Gathering, found: Import) -> None:
         return
     for package in packages:
         _take_package(work, package, place, optional=found.need is Need.OPTIONAL)
+        if package.origin == "editable" and not _in_wheel(work, package, found.top):
+            why = f"found in the folder of {package.name}, whose wheel does not have it"
+            work.missing.append(Missing(found.top, place, why))
     if packages or _stated(work, found):
         return
     if found.need is Need.OPTIONAL or found.top in work.allowed or found.module in work.allowed:
@@ -127,6 +154,15 @@ def _take_import(work: _Gathering, found: Import) -> None:
     if not any(one.module.partition(".")[0] == found.top for one in work.missing):
         module = found.module if work.environment.packages_of(found.top) else found.top
         work.missing.append(Missing(module, place, _hint(work, found)))
+
+
+def _in_wheel(work: _Gathering, package: Package, top: str) -> bool:
+    """Say whether the wheel of an editable package, if it has one here, has a module."""
+    line = work.lines.get(package.key)
+    if line is None or not line.text.startswith(f"./{WHEELS}/"):
+        return True
+    with zipfile.ZipFile(work.folder / line.text.rpartition("/")[2]) as wheel:
+        return any(name.startswith((f"{top}/", f"{top}.")) for name in wheel.namelist())
 
 
 def _stated(work: _Gathering, found: Import) -> bool:

@@ -132,7 +132,7 @@ class Environment:
     def _editable_owner(self, module: str) -> tuple[str, ...]:
         """Give the editable distribution whose folder has the module's file."""
         place = self.place_of(module)
-        if place is None:
+        if place is None or {"site-packages", "dist-packages"} & set(place.parts):
             return ()
         for name, distribution in self.distributions.items():
             package = _package(distribution)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from collections.abc import Callable, Mapping
 from io import BytesIO
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from besom_sagemaker.requirements import UnresolvedImportsError, gather_requirements
+from besom.errors import UsageError
+from besom_sagemaker.requirements import UnresolvedImportsError, gather_requirements, local
 from besom_sagemaker.requirements.install import EXPECTS, read_header
 
 Project = Callable[[Mapping[str, str]], Path]
@@ -105,9 +107,16 @@ def test_hydra_targets_are_imports(site: Any, project: Project) -> None:
     assert found.requirements[2].reason == "conf/model/svm.yaml:1"
 
 
+@pytest.mark.parametrize("with_uv", [True, False])
 def test_an_editable_package_becomes_a_wheel(
-    site: Any, project: Project, buildable: Callable[[str, Mapping[str, str]], Path]
+    site: Any,
+    project: Project,
+    buildable: Callable[[str, Mapping[str, str]], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    with_uv: bool,
 ) -> None:
+    if not with_uv:
+        monkeypatch.setattr(local, "find_uv", lambda: None)
     checkout = buildable("ourlib", {"ourlib/__init__.py": "import six\nANSWER = 42\n"})
     site.install(
         "ourlib",
@@ -124,6 +133,12 @@ def test_an_editable_package_becomes_a_wheel(
     again = gather_requirements(root / "train.py", environment=site.environment(checkout / "src"))
     assert again.sha256 == found.sha256
     assert again.wheels == found.wheels
+    (checkout / "helpers.py").write_text("")
+    (root / "train.py").write_text("import ourlib, helpers\n")
+    found = gather_requirements(root / "train.py", environment=site.environment(checkout / "src", checkout))
+    assert [str(one) for one in found.missing] == [
+        "train.py:1: import helpers: found in the folder of ourlib, whose wheel does not have it"
+    ]
 
 
 def test_what_came_from_a_repository_becomes_a_wheel_of_what_is_installed(
@@ -224,6 +239,27 @@ def test_a_requirements_file_wins_and_is_filled_up(
         "six==1.17.0",
     )
     assert reasons(found)["torch"].startswith("the image provides it (requirements.txt:5")
+
+
+def test_hashes_are_kept_for_all_lines_or_asked_for(site: Any, project: Project) -> None:
+    site.install(
+        "kit", "1.0", "kit.py", direct={"url": "https://example.com/kit-1.0.zip", "archive_info": {}}
+    )
+    sha = "0" * 64
+    root = project(
+        {
+            "train.py": "import yaml, kit\n",
+            "requirements.txt": f"PyYAML==6.0.3 \\\n    --hash=sha256:{sha} \\\n    --hash=sha256:{sha}\n",
+        }
+    )
+    found = gather_requirements(root / "train.py", environment=site.environment())
+    wheel, line = found.lines
+    assert line == f"PyYAML==6.0.3 --hash=sha256:{sha} --hash=sha256:{sha}"
+    digest = hashlib.sha256(found.wheels["kit-1.0-py3-none-any.whl"]).hexdigest()
+    assert wheel == f"./wheels/kit-1.0-py3-none-any.whl --hash=sha256:{digest}"
+    (root / "train.py").write_text("import yaml, six\n")
+    with pytest.raises(UsageError, match=r"but six \(train.py:1\) is not among them"):
+        gather_requirements(root / "train.py", environment=site.environment())
 
 
 UV_LOCK = """
