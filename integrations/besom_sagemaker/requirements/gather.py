@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from besom.errors import UsageError
+from besom_sagemaker.leaks import refuse_leaks, scan_bytes
 from besom_sagemaker.requirements.local import BESOM, build_folder, make_wheel
 from besom_sagemaker.requirements.lock import Line, find_given, read_given
 from besom_sagemaker.requirements.render import WHEELS, LeftOut, Missing, Requirement, Requirements
@@ -99,15 +100,16 @@ def _keep_hashes(work: _Gathering, wheels: Mapping[str, bytes]) -> None:
         wheel = wheels.get(line.text.removeprefix(f"./{WHEELS}/"))
         if wheel is None:
             raise UsageError(
-                f"the project states its requirements with hashes, but {name} ({line.reason}) is not among them;"
-                " add it there with its hash"
+                f"the project states its requirements with hashes, but {name} ({line.reason}) is not among"
+                " them; add it there with its hash"
             )
         digest = hashlib.sha256(wheel).hexdigest()
         work.lines[name] = Requirement(f"{line.text} --hash=sha256:{digest}", line.reason, name)
 
 
 def _take_line(work: _Gathering, line: Line) -> None:
-    """Take a line that the project states, unless the image provides it."""
+    """Take a line that the project states, unless the image provides it; LeakError if a password is in it."""
+    refuse_leaks(scan_bytes(line.source, line.text.encode()))
     if line.name is not None and _provided(work, line.name):
         # An image may do without what only a lock file names: it is nothing the program imports.
         work.left_out[line.name] = LeftOut(line.name, f"{BY_IMAGE} ({line.source})")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from besom.errors import UsageError
+from besom_sagemaker.leaks import LeakError
 from besom_sagemaker.requirements import UnresolvedImportsError, gather_requirements, local
 from besom_sagemaker.requirements.install import EXPECTS, read_header
 
@@ -260,6 +261,14 @@ def test_hashes_are_kept_for_all_lines_or_asked_for(site: Any, project: Project)
     (root / "train.py").write_text("import yaml, six\n")
     with pytest.raises(UsageError, match=r"but six \(train.py:1\) is not among them"):
         gather_requirements(root / "train.py", environment=site.environment())
+
+
+def test_an_index_with_a_password_does_not_travel(site: Any, project: Project) -> None:
+    stated = "PyYAML\n--extra-index-url https://" + "me:hunter22@example.com/simple\n"
+    root = project({"train.py": "import yaml\n", "requirements.txt": stated})
+    with pytest.raises(LeakError, match=r"requirements\.txt:2") as error:
+        gather_requirements(root / "train.py", environment=site.environment())
+    assert "hunter22" not in str(error.value)
 
 
 UV_LOCK = """
