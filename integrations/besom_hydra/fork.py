@@ -9,6 +9,7 @@ import random
 import signal
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
@@ -45,9 +46,18 @@ class ForkedChild:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """What the random numbers of jobs are made from; `numpy` is empty where it is not imported."""
+
+    python: int
+    numpy: tuple[int, ...]
+
+
 def fork(
     perform: Callable[[], int],
     *,
+    seeds: Seeds,
     number: int,
     environment: Mapping[str, str],
     output: Path,
@@ -55,8 +65,8 @@ def fork(
 ) -> ForkedChild:
     """Call `perform` in a fork of this process, which then exits with what it gave; a thread calls `on_end`.
 
-    It has the environment given and no other, prints to `output`, and dies with this process. OSError when
-    no process can be made.
+    It has the environment given and no other, random numbers by `seeds` and `number`, prints to `output`, and
+    dies with this process. OSError when no process can be made.
     """
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
@@ -69,7 +79,7 @@ def fork(
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if pid == 0:
-            _be_child(perform, number, environment, output, parent)
+            _be_child(perform, lambda: _vary(seeds, number), environment, output, parent)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     child = ForkedChild(pid)
@@ -78,8 +88,9 @@ def fork(
 
 
 def die_with(parent: int) -> None:
-    """Have this process killed when its parent dies; where there is no such thing (not Linux), do nothing."""
+    """Have this process killed when its parent dies; within a second where the system cannot (not Linux)."""
     if sys.platform != "linux":
+        threading.Thread(target=_watch, args=(parent,), name="watch-parent", daemon=True).start()
         return
     import ctypes
 
@@ -88,8 +99,18 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
 def _be_child(
-    perform: Callable[[], int], number: int, environment: Mapping[str, str], output: Path, parent: int
+    perform: Callable[[], int],
+    vary: Callable[[], None],
+    environment: Mapping[str, str],
+    output: Path,
+    parent: int,
 ) -> NoReturn:
     code = 1
     try:
@@ -104,7 +125,7 @@ def _be_child(
         os.environ.clear()
         os.environ.update(environment)
         atexit._clear()  # noqa: SLF001 - what the parent is to do at its end
-        _vary(number)
+        vary()
         code = perform()
     except BaseException:  # noqa: BLE001 - nothing may go on as if it were the parent
         traceback.print_exc()
@@ -140,9 +161,22 @@ def _print_to(output: Path) -> None:
         setattr(sys, f"__{name}__", text)
 
 
-def _vary(number: int) -> None:
+def current_seeds() -> Seeds:
+    """Give what this process's random numbers would be next, without using them up."""
+    ours = random.Random()  # noqa: S311
+    ours.setstate(random.getstate())
+    numpy: Any = sys.modules.get("numpy")
+    theirs: tuple[int, ...] = ()
+    if numpy is not None:
+        state = numpy.random.RandomState()
+        state.set_state(numpy.random.get_state())
+        theirs = tuple(map(int, state.randint(0, 2**32, 4, dtype="uint32")))
+    return Seeds(ours.getrandbits(64), theirs)
+
+
+def _vary(seeds: Seeds, number: int) -> None:
     """Give each job random numbers of its own, the same again if those of the parent were seeded."""
-    random.seed(f"{random.getrandbits(64)} {number}")  # noqa: TID251
+    random.seed(f"{seeds.python} {number}")  # noqa: TID251
     numpy: Any = sys.modules.get("numpy")
     if numpy is not None:
-        numpy.random.seed([*numpy.random.randint(0, 2**32, 4, dtype="uint32"), number])
+        numpy.random.seed([*seeds.numpy, number])

@@ -10,6 +10,7 @@ import os
 import pickle
 import sys
 from pathlib import Path
+from typing import Any
 
 from besom.errors import UsageError
 from besom_hydra.job import Task
@@ -26,7 +27,8 @@ def payload(task: Task) -> bytes:
             "to start jobs in new interpreters (hydra.launcher.start_method=spawn), `pip install cloudpickle`"
         ) from error
     try:
-        inner = (cloudpickle.dumps(Singleton.get_state()), cloudpickle.dumps(task))
+        dumps: Any = getattr(cloudpickle, "dumps")  # noqa: B009 - it has no types
+        inner = (dumps(Singleton.get_state()), dumps(task))
     except Exception as error:
         raise UsageError(
             "the job cannot be sent to a new interpreter (hydra.launcher.start_method=spawn): "

@@ -15,7 +15,7 @@ from besom.errors import UsageError
 from besom.folders import RunFolder
 from besom.records import Run, Sweep
 from besom_hydra.compose import Composer
-from besom_hydra.fork import fork
+from besom_hydra.fork import current_seeds, fork
 from besom_hydra.job import Task, blank_return, perform
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class JobStarter:
         self._results = results
         self._composer = Composer(app)
         self._cwd = Path.cwd()
+        self._seeds = current_seeds()
 
     def check(self, sweep: Sweep) -> None:
         """Do nothing: the application is here."""
@@ -113,6 +114,7 @@ class JobStarter:
         if self._method == "fork":
             child: Child = fork(
                 lambda: perform(task),
+                seeds=self._seeds,
                 number=self.number_of(run),
                 environment=whole,
                 output=folder.output,

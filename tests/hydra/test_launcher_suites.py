@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 from hydra.test_utils.launcher_common_tests import (
     BatchedSweeperTestSuite,
@@ -15,11 +19,11 @@ pytestmark = [
 ]
 
 LAUNCHER = ["hydra.launcher.workers=2"]
-PAIRS = [
-    pytest.param("besom", LAUNCHER, id="basic-sweeper"),
-    pytest.param("besom", [*LAUNCHER, "hydra/sweeper=besom"], id="besom-sweeper"),
-    pytest.param("besom", [*LAUNCHER, "hydra.launcher.start_method=spawn"], id="spawn"),
-]
+PAIRS = {
+    "basic-sweeper": LAUNCHER,
+    "besom-sweeper": [*LAUNCHER, "hydra/sweeper=besom"],
+    "spawn": [*LAUNCHER, "hydra.launcher.start_method=spawn"],
+}
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +31,10 @@ def store_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
     monkeypatch.setenv("BESOM_DIR", str(tmp_path_factory.mktemp("besom")))
 
 
-@pytest.mark.parametrize(("launcher_name", "overrides"), PAIRS)
+@pytest.mark.parametrize(
+    ("launcher_name", "overrides"),
+    [pytest.param("besom", overrides, id=name) for name, overrides in PAIRS.items()],
+)
 class TestLauncher(LauncherTestSuite):
     pass
 
@@ -35,8 +42,8 @@ class TestLauncher(LauncherTestSuite):
 @pytest.mark.parametrize(
     ("launcher_name", "overrides"),
     [
-        pytest.param(pair.values[0], [*pair.values[1], "hydra.sweeper.max_batch_size=2"], id=pair.id)
-        for pair in PAIRS
+        pytest.param("besom", [*overrides, "hydra.sweeper.max_batch_size=2"], id=name)
+        for name, overrides in PAIRS.items()
     ],
 )
 class TestBatches(BatchedSweeperTestSuite):
@@ -47,7 +54,7 @@ class TestBatches(BatchedSweeperTestSuite):
     ("task_launcher_cfg", "extra_flags"),
     [
         pytest.param({}, ["-m", "hydra/launcher=besom", *LAUNCHER], id="basic-sweeper"),
-        # A test here runs two programs by the same command in the same folder, which is to go on with a sweep.
+        # One test runs two programs by one command in one folder, which is to go on with a sweep.
         pytest.param(
             {},
             ["-m", "hydra/launcher=besom", *LAUNCHER, "hydra/sweeper=besom", "hydra.sweeper.resume=new"],
