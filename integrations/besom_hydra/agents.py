@@ -1,4 +1,4 @@
-"""Has the jobs of a sweep run by other processes: agents that a besom launcher starts, or that the user does."""
+"""Has a sweep's jobs run by other processes: agents that a besom launcher starts, or the user does."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def _wait(store: Store, sweep_id: str, on_run: Callable[[Run], None]) -> None:
             return
         if not store.progress(sweep_id).count(RunState.RUNNING) and _left(store, sweep_id, silent_since):
             raise RunFailedError(
-                f"no agent works on sweep {sweep_id} any more, and it is not over; see what became of them with"
-                f" `besom show {sweep_id}`, or run `besom agent {sweep_id}`"
+                f"no agent works on sweep {sweep_id} any more, and it is not over; see what became of them"
+                f" with `besom show {sweep_id}`, or run `besom agent {sweep_id}`"
             )
         time.sleep(_PAUSE)
 

@@ -14,7 +14,7 @@ import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -127,7 +127,8 @@ def _plain(value: Any) -> bool:
     if isinstance(value, QuotedString):
         return "$" not in value.text
     if isinstance(value, list):
-        return all(_plain(item) for item in cast("list[Any]", value))
+        items: list[Any] = value
+        return all(_plain(item) for item in items)
     return value is None or isinstance(value, (bool, int, float)) or (type(value) is str and "$" not in value)
 
 

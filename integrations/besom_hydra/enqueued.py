@@ -48,7 +48,7 @@ def command_of(app: App) -> list[str]:
 
 
 def argv_of(words: list[str], params: Params) -> list[str]:
-    """Give the program's arguments: the words that all jobs have, and those of the job with these `params`."""
+    """Give the program's arguments: the words that all jobs have, and those of the job with `params`."""
     *shared, place = words
     overrides: list[Any] = params["overrides"]
     run_dir = place.removesuffix("'") + "/${hydra.sweep.subdir}'"
@@ -67,7 +67,7 @@ def main(folder: str, program: str, *words: str) -> None:
     """Become the program."""
     *shared, params = words
     os.chdir(folder)
-    os.execv(sys.executable, [sys.executable, program, *argv_of(shared, json.loads(params))])
+    os.execv(sys.executable, [sys.executable, program, *argv_of(shared, json.loads(params))])  # noqa: S606
 
 
 if __name__ == "__main__":

@@ -94,11 +94,12 @@ def run_jobs(
     failing. UsageError before anything is claimed when there are not enough GPUs; StoreError when the store
     stays away.
 
-    With a `backend`, or without `wait`, this process runs nothing (see `agents.hand_over`): then the sweep needs
-    a program and a command, and `on_job` gets results that hold what the store knows.
+    With a `backend`, or without `wait`, this process runs nothing (see `agents.hand_over`): then the sweep
+    needs a program and a command, and `on_job` gets results that hold what the store knows.
     """
     if options.backend is not None or not options.wait:
-        return _hand_over(app, store, sweep_id, options, overrides_of, number_of, on_job)
+        elsewhere = JobStarter(app, "spawn", Path(), overrides_of=overrides_of, number_of=number_of)
+        return _hand_over(store, sweep_id, options, elsewhere, on_job)
     method = start_method(options.start_method)
     home = besom_dir().absolute()
     take_up(store, sweep_id, home)
@@ -119,18 +120,14 @@ def run_jobs(
 
 
 def _hand_over(
-    app: App,
     store: Store,
     sweep_id: str,
     options: LaunchOptions,
-    overrides_of: Callable[[Run], Sequence[str]],
-    number_of: Callable[[Run], int],
+    starter: JobStarter,
     on_job: Callable[[Job], None],
 ) -> AgentResult:
-    starter = JobStarter(app, "spawn", Path(), overrides_of=overrides_of, number_of=number_of)
-
     def on_run(run: Run) -> None:
-        on_job(Job(run, number_of(run), result_of(run, None, lambda: starter.blank(run))))
+        on_job(Job(run, starter.number_of(run), result_of(run, None, lambda: starter.blank(run))))
 
     hand_over(store, sweep_id, options, on_run)
     return AgentResult(0, "others run the sweep")
