@@ -67,9 +67,10 @@ class AgentJobs:
         """Keep jobs until the sweep is over; a signal ends it, and the jobs go on."""
         with received(self._signaled, forward=False):
             while self._signal is None:
-                over = self.store.get_sweep(self.sweep_id).state not in UNFINISHED
+                over = False
                 try:
                     self._watch()
+                    over = self.store.get_sweep(self.sweep_id).state not in UNFINISHED
                     if self._failed >= _FAILURES:
                         return AgentResult(1, f"{self._failed} jobs failed one after another")
                     if not over:

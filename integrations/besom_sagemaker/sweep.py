@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from besom.errors import NotFoundError, UsageError
 from besom.folders import besom_dir, default_store
 from besom.records import ENDED, Metric, Progress, Run, RunState, Sweep, SweepState
+from besom_sagemaker.auth import remembered
+from besom_sagemaker.guard import check_settings, refuse_secrets, refuse_secrets_of_sdk
 from besom_sagemaker.job import Layout
 from besom_sagemaker.lock import driver_runs, only_driver, sagemaker_folder, stop_jobs
 from besom_sagemaker.plan import JobOptions
-from besom_sagemaker.references import IN_THE_JOB
-from besom_sagemaker.settings import is_networked, merge_settings, scheme_of
-from besom_sagemaker.template import JobTemplate, local_source, read_template
+from besom_sagemaker.settings import is_networked, merge_settings
+from besom_sagemaker.template import JobTemplate, read_template
 
 if TYPE_CHECKING:
     from besom.agent import AgentEvent, AgentResult
@@ -94,18 +95,19 @@ class SageMakerSweep:
             "region": region,
         }  # fmt: skip
         self._config = _read_sweep(sweep)
-        if not isinstance(template, JobTemplate):  # the SDKs upload code while they make a request
-            self._scan(template, source_dir, secrets or {}, allow_leaks)
+        # The SDKs upload code while they make a request, so theirs is looked at before.
+        refuse_secrets_of_sdk(template, {**remembered(), **(secrets or {})}, allow=allow_leaks)
         self.template: JobTemplate = read_template(
             template, inputs=inputs, program=program, source_dir=source_dir
         )
         """What all jobs have in common."""
         self._settings = merge_settings(self.template.options, given)
         self._requirements = self._settings.pop("requirements", requirements)
-        self._allow_leaks = allow_leaks
         self._session = session or self.template.session
-        self._scan(self.template, None, self._secrets, allow_leaks)
-        self._check()
+        environment = self._settings.get("environment") or {}
+        refuse_secrets(self.template, environment, self._secrets, allow=allow_leaks)
+        check_settings(self._settings, self.template)
+        self._job_references()
         self._sweep_id: str | None = None
         self._cloud: Cloud | None = None
 
@@ -245,8 +247,6 @@ class SageMakerSweep:
 
     @property
     def _secrets(self) -> Mapping[str, str]:
-        from besom_sagemaker.auth import remembered
-
         return {**remembered(), **(self._settings.get("secrets") or {})}
 
     def _job_references(self) -> dict[str, str]:
@@ -362,8 +362,8 @@ class SageMakerSweep:
         address = resolve({"BESOM_STORE": str(given)}, region=self._settings.get("region"))["BESOM_STORE"]
         if not is_networked(address):
             raise UsageError(
-                f"store={given!r} leads to an SQLite file, which no job can reach; leave store out and the sweep"
-                " stays in a file on this machine, or refer to a store that is on the network"
+                f"store={given!r} leads to an SQLite file, which no job can reach; leave store out and the"
+                " sweep stays in a file on this machine, or refer to a store that is on the network"
             )
         return address
 
@@ -398,57 +398,6 @@ class SageMakerSweep:
     def _left(self, store: Store, sweep: Sweep) -> int | None:
         count = self._settings.get("count")
         return None if count is None else max(0, int(count) - store.progress(sweep.id).count(*ENDED))
-
-    # ---- checks before anything is sent
-
-    def _check(self) -> None:
-        from besom_sagemaker.cost import require_prices
-
-        settings = self._settings
-        per_job = settings.get("trials_per_job")
-        if isinstance(per_job, int) and per_job < 1:
-            raise UsageError(f"trials_per_job is {per_job}; at least 1 run is in a job")
-        store = settings.get("store")
-        networked = store is not None and is_networked(str(store))
-        if per_job == "until_done" and not networked:
-            raise UsageError(
-                'trials_per_job="until_done" lets jobs take runs by themselves, but none can reach the SQLite'
-                " file of this machine; give a number, such as trials_per_job=8, or a networked store by"
-                ' reference, such as store="ssm:/besom/store"'
-            )
-        if networked and scheme_of(str(store)) not in IN_THE_JOB:
-            raise UsageError(
-                f"store: the address of a {scheme_of(str(store))} store would travel in the clear; put it into"
-                ' AWS with `besom secrets push` and give its reference, such as store="ssm:/besom/store"'
-            )
-        if settings.get("budget_usd") is not None:
-            resources = self.template.request.get("ResourceConfig", {})
-            groups = [group["InstanceType"] for group in resources.get("InstanceGroups", ())]
-            require_prices(settings.get("prices") or {}, groups or [resources["InstanceType"]])
-        self._job_references()
-
-    def _scan(self, template: Any, source_dir: Any, secrets: Mapping[str, str], allow: Sequence[str]) -> None:
-        """Refuse to send anything that looks like a secret."""
-        from besom_sagemaker.leaks import refuse_leaks, scan_files, scan_folder, scan_mapping
-        from besom_sagemaker.package import source_files
-        from besom_sagemaker.secrets import known_values
-
-        known = known_values(secrets)
-        found: list[Any] = []
-        if isinstance(template, JobTemplate):
-            for name in ("HyperParameters", "Environment"):
-                found += scan_mapping(name, template.request.get(name, {}), known=known)
-            found += scan_mapping("environment", self._settings.get("environment") or {}, known=known)
-            if template.source is None and template.source_dir is not None:
-                found += scan_files(
-                    template.source_dir, source_files(template.source_dir), known=known, allow=allow
-                )
-        for place in () if isinstance(template, JobTemplate) else local_source(template, source_dir):
-            if place.is_dir():
-                found += scan_folder(place, known=known, allow=allow)
-            else:
-                found += scan_files(place.parent, [place.name], known=known, allow=allow)
-        refuse_leaks(found)
 
 
 def _read_sweep(sweep: str | Path | Mapping[str, Any]) -> SweepConfig:

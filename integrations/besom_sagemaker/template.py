@@ -74,12 +74,12 @@ def read_template(
     return _with_code(found, program, source_dir)
 
 
-def local_source(template: Any, source_dir: str | Path | None = None) -> tuple[Path, ...]:
+def local_source(template: Any) -> tuple[Path, ...]:
     """Give the folders and files of this machine that making a template of it would upload.
 
     So that they can be searched for secrets before anything leaves this machine.
     """
-    found: list[Any] = [source_dir]
+    found: list[Any] = []
     if not isinstance(template, (str, Path, Mapping, JobTemplate)):
         found += [getattr(template, "source_dir", None), *(getattr(template, "dependencies", None) or ())]
         found.append(getattr(getattr(template, "source_code", None), "source_dir", None))
@@ -210,7 +210,7 @@ def _from_estimator(estimator: Any, inputs: Any) -> JobTemplate:
 def _capture(estimator: Any, session: Any, inputs: Any) -> dict[str, Any]:
     """Give the request that `fit` would submit."""
     captured: list[dict[str, Any]] = []
-    original = cast("type[Any]", type(session))
+    original: Any = type(session)
 
     def keep(_self: Any, request: dict[str, Any], _submit: Any, _name: str | None = None) -> None:
         captured.append(request)
