@@ -23,9 +23,9 @@ def check_settings(settings: Mapping[str, Any], template: JobTemplate) -> None:
     store = str(settings.get("store") or "")
     if per_job == "until_done" and not is_networked(store):
         raise UsageError(
-            'trials_per_job="until_done" lets jobs take runs by themselves, but none can reach the SQLite file'
-            " of this machine; give a number, such as trials_per_job=8, or a networked store by reference,"
-            ' such as store="ssm:/besom/store"'
+            'trials_per_job="until_done" lets jobs take runs by themselves, but none can reach the SQLite'
+            " file of this machine; give a number, such as trials_per_job=8, or a networked store by"
+            ' reference, such as store="ssm:/besom/store"'
         )
     if is_networked(store) and scheme_of(store) not in IN_THE_JOB:
         raise UsageError(

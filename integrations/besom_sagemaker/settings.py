@@ -5,9 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from besom.errors import UsageError
+
+if TYPE_CHECKING:
+    from besom.sweepfile import SweepConfig
 
 _REFERENCE = re.compile(r"(secretsmanager|ssm|env|netrc):")
 
@@ -31,3 +35,12 @@ def is_networked(store: str) -> bool:
 def scheme_of(store: str) -> str:
     """Give the scheme of a store's address, "" for a path."""
     return store.partition(":")[0] if ":" in store else ""
+
+
+def read_sweep(sweep: str | Path | Mapping[str, Any]) -> SweepConfig:
+    """Give a sweep from its file or mapping; SweepFileError names everything that is wrong with it."""
+    from besom.sweepfile import from_mapping, load
+
+    if isinstance(sweep, Mapping):
+        return from_mapping(sweep, source="sweep")
+    return load(Path(sweep))

@@ -17,13 +17,12 @@ from besom_sagemaker.guard import check_settings, refuse_secrets, refuse_secrets
 from besom_sagemaker.job import Layout
 from besom_sagemaker.lock import driver_runs, only_driver, sagemaker_folder, stop_jobs
 from besom_sagemaker.plan import JobOptions
-from besom_sagemaker.settings import is_networked, merge_settings
+from besom_sagemaker.settings import is_networked, merge_settings, read_sweep
 from besom_sagemaker.template import JobTemplate, read_template
 
 if TYPE_CHECKING:
     from besom.agent import AgentEvent, AgentResult
     from besom.store.base import Store
-    from besom.sweepfile import SweepConfig
     from besom_sagemaker.agents import AgentJobs
     from besom_sagemaker.capacity import DriverOptions
     from besom_sagemaker.cloud import Cloud
@@ -94,7 +93,7 @@ class SageMakerSweep:
             "tags": tags, "timeout": timeout, "toolkit": toolkit, "poll_seconds": poll_seconds,
             "region": region,
         }  # fmt: skip
-        self._config = _read_sweep(sweep)
+        self._config = read_sweep(sweep)
         # The SDKs upload code while they make a request, so theirs is looked at before.
         refuse_secrets_of_sdk(template, {**remembered(), **(secrets or {})}, allow=allow_leaks)
         self.template: JobTemplate = read_template(
@@ -104,8 +103,9 @@ class SageMakerSweep:
         self._settings = merge_settings(self.template.options, given)
         self._requirements = self._settings.pop("requirements", requirements)
         self._session = session or self.template.session
-        environment = self._settings.get("environment") or {}
-        refuse_secrets(self.template, environment, self._secrets, allow=allow_leaks)
+        refuse_secrets(
+            self.template, self._settings.get("environment") or {}, self._secrets, allow=allow_leaks
+        )
         check_settings(self._settings, self.template)
         self._job_references()
         self._sweep_id: str | None = None
@@ -398,11 +398,3 @@ class SageMakerSweep:
     def _left(self, store: Store, sweep: Sweep) -> int | None:
         count = self._settings.get("count")
         return None if count is None else max(0, int(count) - store.progress(sweep.id).count(*ENDED))
-
-
-def _read_sweep(sweep: str | Path | Mapping[str, Any]) -> SweepConfig:
-    from besom.sweepfile import from_mapping, load
-
-    if isinstance(sweep, Mapping):
-        return from_mapping(sweep, source="sweep")
-    return load(Path(sweep))

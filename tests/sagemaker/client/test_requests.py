@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from besom.errors import UsageError
@@ -22,6 +22,7 @@ from besom_sagemaker.validate import problems_of
 Make = Callable[..., dict[str, Any]]
 
 
+@settings(deadline=None)  # the first call reads the service model
 @given(st.text(min_size=1, max_size=80), st.text(min_size=1, max_size=80), st.integers(1, 9999))
 def test_every_name_is_one_that_sagemaker_takes(sweep_id: str, run_id: str, attempt: int) -> None:
     name = job_name(sweep_id, run_id, attempt)
