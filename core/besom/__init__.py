@@ -264,5 +264,9 @@ class _Doors(ModuleType):
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *__all__})
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Launchers pickle a program's functions with the modules that they use; those are pickled by name.
+        return importlib.import_module, (self.__name__,)
+
 
 sys.modules[__name__].__class__ = _Doors

@@ -29,7 +29,7 @@ from hydra.core.override_parser.types import (
     Sweep,
     Transformer,
 )
-from hydra.errors import HydraException
+from hydra.errors import CompactHydraException, HydraException
 
 from besom.errors import UsageError
 from besom.jsonable import is_dict, is_list
@@ -132,7 +132,7 @@ def _axis(override: Override, config_loader: ConfigLoader | None, listed: bool) 
             return _range(swept, override, listed)
         return _choice(override, config_loader)
     except UsageError as error:
-        raise HydraException(f"{override.input_line}: {error}") from error
+        raise CompactHydraException(f"{override.input_line}: {error}") from error
 
 
 # ---- choices
@@ -142,7 +142,7 @@ def _choice(override: Override, config_loader: ConfigLoader | None) -> Axis:
     elements: list[Any] = list(override.sweep_iterator(transformer=Transformer.identity))
     group = config_loader is not None and bool(config_loader.get_group_options(override.key_or_group))
     if not elements:
-        raise HydraException(
+        raise CompactHydraException(
             f"{override.input_line} matches no option of {override.key_or_group!r}"
             + ("" if group else ", which is no config group")
         )

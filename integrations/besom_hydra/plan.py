@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.errors import HydraException
+from hydra.errors import CompactHydraException
 from omegaconf import OmegaConf
 
 from besom.errors import UsageError
@@ -72,7 +72,7 @@ class SweeperOptions:
         for name, lowest in least.items():
             value = getattr(options, name)
             if value is not None and value < lowest:
-                raise HydraException(f"hydra.sweeper.{name} must be at least {lowest}, not {value}")
+                raise CompactHydraException(f"hydra.sweeper.{name} must be at least {lowest}, not {value}")
         return options
 
 
@@ -159,7 +159,7 @@ def _spec_path(path: str) -> Path:
 def _grid(command_line: CommandLine) -> str:
     endless = [key for key, axis in command_line.axes.items() if not axis.listed]
     if endless:
-        raise HydraException(
+        raise CompactHydraException(
             f"{', '.join(endless)}: a grid cannot list an interval; say how to search it with"
             " hydra.sweeper.method=bayes (or random) and hydra.sweeper.count=N"
         )
@@ -210,7 +210,9 @@ def _metric(given: Any) -> dict[str, Any] | None:
     if isinstance(given, str):
         return {"name": given, "goal": "minimize"}
     if not isinstance(given, Mapping):
-        raise HydraException(f"hydra.sweeper.metric is a name or {{name: ..., goal: ...}}, not {given!r}")
+        raise CompactHydraException(
+            f"hydra.sweeper.metric is a name or {{name: ..., goal: ...}}, not {given!r}"
+        )
     return {"name": RETURNED, "goal": "minimize", **given}
 
 
@@ -218,7 +220,7 @@ def _checked(raw: Mapping[str, Any], source: str) -> SweepConfig:
     try:
         return from_mapping(raw, source=source)
     except UsageError as error:
-        raise HydraException(str(error)) from error
+        raise CompactHydraException(str(error)) from error
 
 
 # ---- who the sweep is

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.errors import HydraException
+from hydra.errors import CompactHydraException
 
 from besom.errors import NotFoundError
 from besom.records import RunState, Sweep, SweepState
@@ -74,14 +74,14 @@ def _named(store: Store, plan: Plan, name: str) -> Sweep:
     try:
         sweep = store.get_sweep(sweep_id_of(name))
     except NotFoundError as error:
-        raise HydraException(f"hydra.sweeper.resume is auto, new or a sweep's id; {error}") from error
+        raise CompactHydraException(f"hydra.sweeper.resume is auto, new or a sweep's id; {error}") from error
     known = sweep.config.get(EXTENSION)
     if not known:
-        raise HydraException(
+        raise CompactHydraException(
             f"sweep {sweep.id} was not begun by Hydra's multirun; run it with `besom agent {sweep.id}`"
         )
     if plan.given and known["identity"] != plan.identity:
-        raise HydraException(
+        raise CompactHydraException(
             f"sweep {sweep.id} asks something else than this command (its space, method, metric, fixed"
             " overrides or sweep folder differ); give the command that began it, or one without overrides"
         )
@@ -93,7 +93,7 @@ def _named(store: Store, plan: Plan, name: str) -> Sweep:
 def require_end(plan: Plan) -> None:
     """Raise HydraException for a search that would never end."""
     if plan.config.expected_runs is None:
-        raise HydraException(
+        raise CompactHydraException(
             f"the space has no end, and neither would a {plan.config.method} search of it;"
             " say how many runs there shall be: hydra.sweeper.count=N"
         )
@@ -115,7 +115,7 @@ def begin(store: Store, app: App, plan: Plan) -> Sweep:
 
 
 def _retries(sweep: Sweep) -> bool:
-    """Say whether the command, given again, tries failed runs again: in a search their failure is a result."""
+    """Say whether the command, given again, tries failed runs again; in a search they are results."""
     return sweep.method == "grid" and sweep.metric is None
 
 
@@ -125,7 +125,7 @@ def _put_aside(store: Store, earlier: str, folder: Path, output_subdir: str) -> 
     except NotFoundError:  # it was in another store
         running = 0
     if running:
-        raise HydraException(
+        raise CompactHydraException(
             f"{folder} is the folder of sweep {earlier}, which is running, and this is another sweep;"
             " choose another hydra.sweep.dir"
         )

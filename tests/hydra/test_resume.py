@@ -8,15 +8,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from omegaconf import DictConfig
-
 from besom.records import RunState
 from besom.sweep import cancel_sweep, stop_sweep
 from besom.testing.agents import Lab
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 CONFIG = "x: 0\ny: 0\n"
 GRID = ["x=1,2,3", "y=5"]

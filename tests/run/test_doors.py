@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -151,3 +152,7 @@ def test_importing_besom_loads_only_the_standard_library(python: Python) -> None
         """
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_module_is_pickled_by_its_name() -> None:
+    assert pickle.loads(pickle.dumps(besom)) is besom
