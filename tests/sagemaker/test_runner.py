@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,8 @@ from typing import Any
 import pytest
 
 from besom.records import RunState
-from besom_sagemaker.job import EXIT_SETUP, Earlier, Launch, StopRequest
+from besom_sagemaker.inside import boot
+from besom_sagemaker.job import EXIT_SETUP, Earlier, JobDocument, Launch, StopRequest
 from besom_sagemaker.package import besom_archive
 
 TRAIN = """
@@ -458,3 +462,32 @@ def wheel(name: str, version: str, code: str, *, requires: str | None = None) ->
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", "")
     return packed.getvalue()
+
+
+def test_an_instance_that_is_not_the_first_runs_the_program_and_reports_nothing(
+    lab: Any, tmp_path: Path
+) -> None:
+    spec = lab.spec("r1", {"lr": 0.5})
+    base = tmp_path / "ml"
+    channel, config = base / "input" / "data", base / "input" / "config"
+    for folder in (channel / "besom", channel / "besom_job", config):
+        folder.mkdir(parents=True)
+    hosts = {"current_host": "algo-2", "hosts": ["algo-1", "algo-2"]}
+    (config / "resourceconfig.json").write_text(json.dumps(hosts))
+    code = base / "own"
+    code.mkdir()
+    (code / "train.py").write_text(TRAIN + "print('host', os.environ['SM_CURRENT_HOST'])\n")
+    sweep = {"method": "random", "program": "train.py", "parameters": {"lr": {"min": 0.0, "max": 1.0}}}
+    document = JobDocument("s1", "job", sweep, Launch(source=None, folder=str(code)), (spec,))
+    (channel / "besom_job" / "job.json").write_text(document.to_json())
+    ran = subprocess.run(
+        [sys.executable, boot.__file__],
+        env={**os.environ, "SAGEMAKER_BASE_DIR": str(base)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "host algo-2" in ran.stdout
+    assert lab.status(spec) is None
+    assert not list(lab.bench.world.s3.names(spec.prefix))
