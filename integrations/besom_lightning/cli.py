@@ -39,7 +39,15 @@ def sweep_cli(base: type[Any] | None = None) -> type[Any]:
 
 @functools.cache
 def _made(base: Any) -> type[Any]:
-    return type("SweepCLI", (InSweep, base), {"__doc__": InSweep.__doc__, "__module__": __name__})
+    return type(
+        "SweepCLI", (InSweep, base), {"__doc__": InSweep.__doc__, "__module__": __name__, "_of": base}
+    )
+
+
+def _blank(base: Any) -> Any:
+    """Give an object of the class made from `base`; what a pickled one begins as in another process."""
+    kind: Any = _made(base)
+    return kind.__new__(kind)
 
 
 def _loaded() -> type[Any]:
@@ -67,6 +75,10 @@ class InSweep:
     _parser: Any
 
     _swept: str | None = None  # the path of the file with the run's parameters
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        base = vars(type(self)).get("_of")
+        return super().__reduce_ex__(protocol) if base is None else (_blank, (base,), self.__dict__)
 
     def parse_arguments(self, parser: Any, args: Any) -> None:
         """Parse the arguments, and the run's parameters behind them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +20,14 @@ from besom.sweepfile import from_mapping
 
 pytest.importorskip("lightning.pytorch")
 
+from lightning.pytorch.cli import LightningCLI  # noqa: E402
+
 pytestmark = pytest.mark.slow
+
+
+class Own(LightningCLI):
+    """Somebody's own command line."""
+
 
 PROGRAM = """
 import json, os, sys
@@ -197,3 +205,16 @@ def test_a_function_of_an_agent_may_build_one(folder: Path) -> None:
     assert "built [0.5, 3" in done.stdout
     assert "built [0.5, 4" in done.stdout
     assert "['finished', 'finished']" in done.stdout
+
+
+def test_one_made_of_any_class_travels_to_a_spawned_process() -> None:
+    from besom_lightning.cli import sweep_cli
+
+    for base in (LightningCLI, Own):
+        kind = sweep_cli(base)
+        sent = kind.__new__(kind)
+        sent.subcommand = "fit"
+        arrived = pickle.loads(pickle.dumps(sent))
+        assert type(arrived) is kind
+        assert arrived.subcommand == "fit"
+    assert sweep_cli(Own) is not sweep_cli()
