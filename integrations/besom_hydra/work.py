@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -134,10 +133,9 @@ def _hand_over(
 
 
 def exit_after(result: AgentResult) -> None:
-    """Leave this process as the signal that ended the work would have: KeyboardInterrupt, or SystemExit."""
-    if result.exit_code == 128 + signal.SIGINT:
-        raise KeyboardInterrupt
+    """Leave this process with the exit code of the signal that ended the work, if one did."""
     if result.exit_code > 128:
+        log.warning("%s: no more jobs", result.reason)
         raise SystemExit(result.exit_code)
 
 
