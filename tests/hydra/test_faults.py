@@ -135,3 +135,15 @@ def test_a_killed_sweeper_takes_its_jobs_along(multirun_process: Multirun, lab: 
     workers = multirun.workers()
     multirun.kill("sweeper", random.Random(0))
     lab.wait(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 10)
+
+
+@pytest.mark.slow
+def test_a_terminated_sweeper_gives_its_jobs_back(multirun_process: Multirun) -> None:
+    multirun = multirun_process
+    process = multirun.start()
+    multirun.wait_for(3)
+    process.terminate()
+    assert process.wait(30) == 143
+    assert not [run for run in multirun.runs() if run.state is RunState.RUNNING]
+    multirun.end()
+    assert [run.state for run in multirun.runs()] == [RunState.FINISHED] * POINTS
