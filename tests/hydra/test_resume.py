@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+
 from besom.records import RunState
 from besom.sweep import cancel_sweep, stop_sweep
 from besom.testing.agents import Lab

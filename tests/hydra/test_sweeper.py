@@ -82,7 +82,10 @@ def test_params_of_the_config_are_swept_and_the_command_line_wins(lab: Lab, mult
 
 
 def test_a_task_of_a_grid_may_return_anything(multirun: Any) -> None:
-    [jobs] = multirun(lambda cfg: {1: None, 2: "text", 3: float("nan")}[cfg.x], "x=1,2,3", DIR)
+    def task(cfg: DictConfig) -> Any:
+        return {1: None, 2: "text", 3: float("nan")}[cfg.x]
+
+    [jobs] = multirun(task, "x=1,2,3", DIR)
     assert [job.status for job in jobs] == [JobStatus.COMPLETED] * 3
     assert jobs[0].return_value is None
     assert jobs[1].return_value == "text"
@@ -182,7 +185,8 @@ def test_a_search_minimizes_what_the_task_returns(lab: Lab, multirun: Any) -> No
     best = results()["best"]
     assert best["value"] == min(values)
     assert best["number"] == values.index(min(values))
-    assert best["run"] == runs(lab)[best["number"]].id
+    made = runs(lab)
+    assert best["run"] == made[int(best["number"])].id
     assert best["folder"] == str(Path("out").absolute() / str(best["number"]))
     assert best["overrides"] == jobs[best["number"]].overrides
     assert results()["metric"] == {"name": "return_value", "goal": "minimize"}
@@ -384,8 +388,12 @@ def test_groups_and_packages_are_swept(lab: Lab, multirun: Any) -> None:
 
 def test_values_arrive_as_they_were_written(lab: Lab, multirun: Any) -> None:
     swept = "+v=null,inf,nan,true,1,2.5,'1','a, b',\"it's\",[1,inf],{k:[x]},${x}"
-    [jobs] = multirun(lambda cfg: None, swept, DIR)
-    [theirs] = multirun(lambda cfg: None, swept, "hydra.sweep.dir=theirs", "hydra/sweeper=basic")
+
+    def task(cfg: DictConfig) -> None:
+        return None
+
+    [jobs] = multirun(task, swept, DIR)
+    [theirs] = multirun(task, swept, "hydra.sweep.dir=theirs", "hydra/sweeper=basic")
     assert [repr(job.cfg.v) for job in jobs] == [repr(job.cfg.v) for job in theirs]
     assert [job.overrides for job in jobs] == [job.overrides for job in theirs]
 

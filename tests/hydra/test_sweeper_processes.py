@@ -1,4 +1,4 @@
-"""Whole applications under besom's sweeper: isolation, early termination, agents elsewhere, with several launchers."""
+"""Whole applications under besom's sweeper: isolation, early ends, agents elsewhere."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_two_sweepers_share_a_sweep(lab: Lab, sweep: Any) -> None:
     command = [sys.executable, "train.py", "-m", "hydra/sweeper=besom", "hydra/launcher=besom", "x=range(12)"]
     command += ["hydra.sweep.dir=out", "hydra.launcher.workers=1"]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    lab.wait(lambda: lab.store.list_sweeps())
+    lab.wait(lab.store.list_sweeps)
     second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert first.wait(60) == second.returncode == 0, second.stdout + second.stderr
     [made] = lab.store.list_sweeps()
