@@ -150,6 +150,6 @@ def agent(python: Callable[..., Any], sweeps: Sweeps) -> Callable[..., Any]:
     """Runs an agent of a sweep to its end."""
 
     def run(sweep_id: str, *words: str, **arguments: Any) -> Any:
-        return python("-m", "besom", "agent", sweep_id, "--quiet", *words, **arguments)
+        return python("-m", "besom", "agent", sweep_id, *words, **arguments)
 
     return run

@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Optional  # noqa: UP035 - jsonargparse evaluates the annotations
 
+import lightning.pytorch as pl
 import pytest
+import torch
 import yaml
 
 from besom.agent.command import build_command, write_argument_files
 from besom.folders import RunFolder
 from besom.sweepfile import from_mapping
-
-torch = pytest.importorskip("torch")
-pl = pytest.importorskip("lightning.pytorch")
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Lightning and what it imports
@@ -22,7 +21,7 @@ pytestmark = [
 ]
 
 
-class Model(pl.LightningModule):  # type: ignore[name-defined,misc]
+class Model(pl.LightningModule):
     def __init__(  # noqa: PLR0917
         self,
         rate: float = 0.5,

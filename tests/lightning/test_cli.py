@@ -20,7 +20,7 @@ from besom.sweepfile import from_mapping
 
 pytest.importorskip("lightning.pytorch")
 
-from lightning.pytorch.cli import LightningCLI  # noqa: E402
+from lightning.pytorch.cli import LightningCLI
 
 pytestmark = pytest.mark.slow
 
@@ -212,7 +212,7 @@ def test_one_made_of_any_class_travels_to_a_spawned_process() -> None:
 
     for base in (LightningCLI, Own):
         kind = sweep_cli(base)
-        sent = kind.__new__(kind)
+        sent: Any = object.__new__(kind)
         sent.subcommand = "fit"
         arrived = pickle.loads(pickle.dumps(sent))
         assert type(arrived) is kind
