@@ -59,6 +59,7 @@ class SweepHooks:
         self._validated = False  # so a metric that is not there by the end of the epoch never will be
         self._found = False
         self._training = False
+        self._failed = False
         self._noted: set[str] = set()  # checkpoints
         self._own_logger = False
         self._loaded: dict[str, Any] = {}
@@ -145,7 +146,9 @@ class SweepHooks:
         if run is not None and run.metric is not None:
             self._wanted = self.monitor or run.metric.name
         if run is not None:
-            run.note_error(None)
+            if self._failed and trainer.is_global_zero:
+                run.note_error(None)
+            self._failed = False
             if self._loaded.get("run_id", run.id) != run.id:
                 self._settings = own_settings(trainer.optimizers)
         _forward_sigusr1()
@@ -278,15 +281,18 @@ class SweepHooks:
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Note why the run fails, or save what it goes on from when it has to leave."""
-        run = self._run
+        # What a worker of a spawn or notebook strategy raises, Lightning tells only in the main process.
+        worker = getattr(exception, "error_index", None)
+        run = self._run if worker is None else find_run()
         if run is None or run.ended:
             return
         self._on = False
         if is_sigterm(exception):
             self._leave(trainer, run, cast("SystemExit", exception))
         elif isinstance(exception, Exception):
+            self._failed = True
             try:
-                run.note_error(failure_text(exception, trainer.global_rank))
+                run.note_error(failure_text(exception, trainer.global_rank if worker is None else worker))
             except (BesomError, OSError) as error:
                 logger.warning("run %s: why it fails could not be noted: %s", run.id, error)
 

@@ -326,6 +326,7 @@ def _attached(
         judged=judged,
     )
     run.record_start(start)
+    ending.watch_forks()
     if flusher is not None:
         flusher.start()
     return run

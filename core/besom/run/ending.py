@@ -24,10 +24,16 @@ _quiet = False  # whether the fork that goes on has `working`
 def watch() -> None:
     """Hook into the end of this process, once."""
     atexit.register(_at_exit)
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
+    watch_forks()
     sys.excepthook = functools.partial(_on_exception, sys.excepthook)
     # An exit code is told to nobody inside a process, and outside every agent nobody else is there to see it.
     sys.exit = functools.partial(_on_exit, sys.exit)
+
+
+@functools.cache
+def watch_forks() -> None:
+    """Hook into the forks of this process, once: what a thread of its holds must not stay locked in a child."""
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
 
 
 def _at_exit() -> None:

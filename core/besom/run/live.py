@@ -198,7 +198,10 @@ class LiveRun(About):
     @property
     def told_to_stop(self) -> bool:
         """Whether this program has learned that it shall stop, by `should_stop` or its kin in any process."""
-        return bool(self._told or (self._flusher and self._flusher.told))
+        if self._told or self._flusher is None or self._finished:
+            return bool(self._told)
+        self._flusher.ask()  # another process of the run may have written it to the journal
+        return bool(self._flusher.told)
 
     def check_stop(self) -> None:
         """Raise RunStopped if `should_stop`; call it where the program can save its state."""
@@ -255,8 +258,6 @@ class LiveRun(About):
 
         A code other than 0 means that it failed, or was preempted if `mark_preempting` was called.
         """
-        if self._flusher is not None and self._owned and not self._told:
-            self._flusher.ask()  # another process of the run may have been told
         ended = self._stopped_state() if self.told_to_stop else RunState.FINISHED
         self._end(self._error_state() if exit_code else ended, exit_code or 0, None)
 
