@@ -150,8 +150,9 @@ def measure(quick: bool) -> list[Figure]:
     with tempfile.TemporaryDirectory() as place:
         lab = Lab(Path(place))
         for name, words in CONTENDERS.items():
-            bar = 70.0 if "hydra/sweeper=besom" in words else None
-            note = "" if bar else "Hydra's own sweeper composes each job's config once before"
+            bar = 70.0 if "hydra/launcher=besom" in words else None
+            alone = "hydra/sweeper=besom" not in words
+            note = "Hydra's own sweeper composes each job's config once before" if alone else ""
             cost = 1000 * jobs_cpu(lab, words, count, repeats)
             figures.append(Figure(f"{name}: CPU per job", cost, "ms", bar, "lower", note))
         if not quick:

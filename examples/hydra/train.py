@@ -1,11 +1,10 @@
 """An ordinary Hydra app: it knows nothing of besom, and returns the number that a sweep is about."""
 
+import hydra
 from omegaconf import DictConfig
 from sklearn.datasets import load_digits
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
-
-import hydra
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

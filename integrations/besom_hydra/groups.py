@@ -204,13 +204,12 @@ def _quiet() -> Generator[None]:
 
 def open_groups(program: Path, call: MainCall, words: Words, ask_argv: Sequence[str], place: Path) -> Groups:
     """Give the config groups of a program that is started in `place` by `ask_argv`."""
+    from hydra import version
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra._internal.utils import create_config_search_path
     from hydra.core.config_search_path import SearchPathQuery
     from hydra.core.utils import setup_globals
     from hydra.errors import HydraException
-
-    from hydra import version
 
     base = call.version_base
     with _quiet(), suppress(HydraException):  # Hydra 1.4 has one base only

@@ -63,11 +63,10 @@ def multirun(lab: Lab) -> Any:
 
     Sweeps with besom unless the overrides say otherwise.
     """
+    from hydra import version
     from hydra._internal.hydra import Hydra
     from hydra._internal.utils import create_config_search_path
     from hydra.core.global_hydra import GlobalHydra
-
-    from hydra import version
 
     def run(task: Any, *overrides: str, config: str | None = None) -> Any:
         if config is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hypothesis import HealthCheck, given, settings
@@ -18,7 +19,6 @@ from omegaconf import OmegaConf
 from besom.errors import UsageError
 from besom.jsonable import is_list, is_mapping
 from besom_hydra.arguments import is_group_key, overrides, quote, split_override, write_value
-from hydra import compose, initialize_config_dir
 
 SCALARS: list[Any] = [
     *(0, 1, -1, 10**30, -(10**18), 0.5, 1e-5, 1e300, 5e-324, -0.0, 3.0, math.inf, -math.inf, math.nan),

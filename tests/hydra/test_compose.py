@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import version
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
@@ -14,7 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 from besom_hydra.app import App
 from besom_hydra.compose import Composer
 from besom_hydra.starter import start_method
-from hydra import version
 
 FILES = {
     "config.yaml": "defaults:\n  - db: mysql\n  - _self_\nx: 1\nname: a\nbetas: [0.9, 0.99]\n"

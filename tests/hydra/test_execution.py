@@ -70,14 +70,13 @@ def config(lab: Lab) -> None:
 
 def launch(lab: Lab, task: Callable[[Any], object], batch: list[list[str]], *overrides: str) -> Any:
     """Run a batch as a sweeper that knows nothing of besom does."""
+    from hydra import version
     from hydra._internal.callbacks import Callbacks
     from hydra._internal.hydra import Hydra
     from hydra._internal.utils import create_config_search_path
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.plugins import Plugins
     from hydra.types import HydraContext, RunMode
-
-    from hydra import version
 
     version.setbase("1.3")
     made = Hydra.create_main_hydra2(

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 import besom
 from besom.errors import UsageError
 from besom.testing.agents import Lab
 from besom_hydra import inject
-from hydra import compose, initialize_config_dir
 
 
 @dataclass

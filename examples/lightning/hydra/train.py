@@ -3,11 +3,10 @@
 import sys
 from pathlib import Path
 
+import hydra
 import lightning.pytorch as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-
-import hydra
 
 sys.path.append(str(Path(__file__).parents[1]))
 
