@@ -123,3 +123,25 @@ def test_an_interrupted_spot_job_goes_on_where_it_was(bench: Bench, copied: Path
     name = next(iter(bench.lives))
     told = [step["Status"] for step in bench.describe(name)["SecondaryStatusTransitions"]]
     assert "Interrupted" in told
+
+
+def test_a_package_that_is_only_installed_editable_comes_along(copied: Path) -> None:
+    place = copied / "own_package"
+    subprocess.run([sys.executable, "-m", "venv", str(place / "ve")], check=True)
+    python = str(place / "ve" / "bin" / "python")
+    install = [python, "-m", "pip", "install", "-q", "--no-deps", "-e", str(place)]
+    installed = subprocess.run(install, check=False, capture_output=True, text=True)
+    assert installed.returncode == 0, installed.stderr
+    (packages,) = (place / "ve").glob("lib/python*/site-packages")
+    (packages / "besom-tests.pth").write_text(
+        "\n".join(path for path in sys.path if Path(path).name in ("site-packages", "core", "integrations"))
+    )
+    done = subprocess.run(
+        [python, "-m", "besom", "sagemaker", "dev", "sweep.yaml", "--source-dir", "app"],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert "best: run 2" in done.stdout, done.stderr

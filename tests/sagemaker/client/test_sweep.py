@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -91,3 +93,41 @@ def test_stopping_a_run_reaches_its_program_and_ends_it_well(
     assert run.stop_reason == "seen enough"
     assert next(iter(bench.lives)).startswith("besom-")
     assert bench.describe(next(iter(bench.lives)))["TrainingJobStatus"] == "Completed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", [False, True])
+def test_stopping_a_sweep_without_a_driver_ends_its_jobs(
+    bench: Bench, folder: Path, request_on: Make, kill: bool
+) -> None:
+    request = request_on(bench)
+    environment = {"STEPS": "1000", "PAUSE": "0.1"}
+
+    def found() -> SageMakerSweep:
+        return SageMakerSweep(
+            request,
+            "sweep.yaml",
+            source_dir="src",
+            max_jobs=2,
+            poll_seconds=0.2,
+            environment=environment,
+            requirements=None,
+        )
+
+    def leave() -> None:
+        bench.until(lambda: sum("step=" in bench.log(name) for name in list(bench.lives)) == 2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    other = threading.Thread(target=leave)
+    other.start()
+    result = found().run()
+    other.join()
+    assert result.exit_code == 130
+    assert "2 jobs go on" in result.reason
+    assert len(found().status().jobs) == 2
+    found().stop(kill=kill)
+    for name in list(bench.lives):
+        bench.wait(name)
+    assert found().run().exit_code == 0
+    assert {run.state for run in found().runs()} == {RunState.KILLED if kill else RunState.STOPPED}
+    assert len(bench.lives) == 2
