@@ -79,8 +79,8 @@ def test_a_server_killed_at_20_random_points_loses_and_doubles_nothing(
     assert sorted(run.params["x"] for run in runs) == list(range(SIZE))
     acknowledged: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
     for line in said.read_text().splitlines():
-        run_id, attempt, number = line.split()
-        acknowledged[run_id, int(attempt)].add(int(number))
+        words = line.split()
+        acknowledged[words[0], int(words[1])].add(int(words[2]))
     for (run_id, attempt), numbers in acknowledged.items():
         stored = [row.data["number"] for row in lab.store.history(run_id, attempt=attempt)]
         assert stored == sorted(set(stored))
