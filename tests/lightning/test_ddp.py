@@ -75,7 +75,7 @@ def test_both_ranks_stop_at_the_same_step_of_one_run(
     assert run.value == 1.0, "the report is rank 0's"
     places = [sweeps.home / f"{what}.{rank}" for what in ("start", "end") for rank in (0, 1)]
     assert [place.read_text() for place in places] == ["0.1", "0.1", "4", "4"]
-    assert (sweeps.home / "main").read_text() == "True tensor(1.)"
+    assert (sweeps.home / "main").read_text() == "True 1.0"
     assert [path.name for path in (sweeps.home / ".besom/runs" / run.id / "checkpoints").iterdir()] == [
         "epoch=1-step=4.ckpt"
     ]

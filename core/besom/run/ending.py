@@ -32,7 +32,7 @@ def watch() -> None:
 
 @functools.cache
 def watch_forks() -> None:
-    """Hook into the forks of this process, once: what a thread of its holds must not stay locked in a child."""
+    """Hook into the forks of this process, once: what a thread holds must not stay locked there."""
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
 
 
