@@ -91,7 +91,7 @@ def test_a_job_stopped_by_somebody_else_is_a_failure(bench: Bench, folder: Path,
     def stop_it(event: AgentEvent) -> None:
         if event.kind == "started":
             name = next(iter(bench.lives))
-            bench.until(lambda: bench.describe(name)["SecondaryStatus"] == "Training", what=name)
+            bench.until(lambda: "step=" in bench.log(name), what=name)
             bench.client("sagemaker").stop_training_job(TrainingJobName=name)
 
     sweep.run(on_event=stop_it)
