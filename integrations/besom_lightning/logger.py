@@ -21,6 +21,7 @@ from besom_lightning.roots import ROOTS, loaded_roots, rebuilt
 
 logger = logging.getLogger(__name__)
 
+_LOCAL = frozenset({"_run", "_keeps", "_follows", "_dummy"})
 _SAME = 1e-6  # relative; what a parameter may lose on its way through a float of 32 bits
 
 
@@ -44,7 +45,8 @@ class SweepLogging:
         self._dummy: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_save_dir": self._save_dir, "_prefix": self._prefix, "_handed": handed_on()}
+        kept = {name: value for name, value in self.__dict__.items() if name not in _LOCAL}
+        return {**kept, "_handed": handed_on()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._clear()

@@ -1,0 +1,81 @@
+"""Lightning's own tests, with besom's classes in them. They are fetched by hand, never by a test.
+
+git clone --depth 1 --branch 2.6.5 https://github.com/Lightning-AI/pytorch-lightning
+BESOM_LIGHTNING_SOURCE=$PWD/pytorch-lightning pytest tests/lightning/test_foreign_suites.py
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = os.environ.get("BESOM_LIGHTNING_SOURCE")
+ROOT = Path(__file__).parents[2]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(
+        SOURCE is None,
+        reason="set BESOM_LIGHTNING_SOURCE to a checkout of pytorch-lightning at tag 2.6.5; see this file",
+    ),
+]
+
+
+def outcomes(kind: str, home: Path, *words: str) -> dict[str, str]:
+    """Run tests of Lightning's; give the outcome by test."""
+    report = home / f"{kind or 'plain'}.txt"
+    paths = [ROOT / "core", ROOT / "integrations", ROOT / "tests/lightning", "."]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "foreign_plugin", "-p", "no:cacheprovider"]
+        + ["-W", "ignore", "--tb=no", *words],
+        cwd=Path(str(SOURCE)) / "tests",
+        env={
+            **os.environ,
+            "BESOM_FOREIGN": kind,
+            "BESOM_DIR": str(home / ".besom"),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        },
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    report.write_text(done.stdout + done.stderr)
+    words_of = (line.split(" ", 2) for line in done.stdout.splitlines())
+    return {
+        words[1]: words[0]
+        for words in words_of
+        if len(words) > 1 and words[0] in ("PASSED", "FAILED", "ERROR", "SKIPPED") and "::" in words[1]
+    }
+
+
+def test_sweep_logger_passes_what_all_loggers_must(tmp_path: Path) -> None:
+    found = outcomes(
+        "logger",
+        tmp_path,
+        "tests_pytorch/loggers/test_all.py",
+        "-k",
+        "fit_test_all or pickle_all or initialization or reset_correctly",
+    )
+    assert len(found) == 5
+    assert set(found.values()) == {"PASSED"}
+
+
+@pytest.mark.parametrize(
+    "suite",
+    [
+        "callbacks/test_early_stopping.py",
+        "models/test_hooks.py",
+        "loops",
+        "tuner",
+        "callbacks/test_callbacks.py",
+    ],
+)
+def test_a_sweep_callback_on_every_trainer_changes_no_outcome(tmp_path: Path, suite: str) -> None:
+    words = (f"tests_pytorch/{suite}", "-k", "not dynamo and not cuda and not mps")
+    assert outcomes("callback", tmp_path, *words) == outcomes("", tmp_path, *words)
