@@ -210,7 +210,7 @@ def _from_estimator(estimator: Any, inputs: Any) -> JobTemplate:
 def _capture(estimator: Any, session: Any, inputs: Any) -> dict[str, Any]:
     """Give the request that `fit` would submit."""
     captured: list[dict[str, Any]] = []
-    original: Any = type(session)
+    original: Any = session.__class__
 
     def keep(_self: Any, request: dict[str, Any], _submit: Any, _name: str | None = None) -> None:
         captured.append(request)

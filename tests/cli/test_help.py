@@ -46,6 +46,7 @@ def test_every_command_explains_itself(invoke: Invoke, name: str) -> None:
     assert result.exit_code == 0
     assert result.stdout.startswith(f"Usage: besom {name}")
     assert "--store" in result.stdout
+    assert "\\b" not in result.stdout
 
 
 def test_an_unknown_command_gets_a_suggestion(invoke: Invoke) -> None:

@@ -9,7 +9,7 @@ import click
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    r"""Print the script that completes besom's commands and options in SHELL.
+    """Print the script that completes besom's commands and options in SHELL.
 
     \b
     bash:  echo 'eval "$(besom completion bash)"' >> ~/.bashrc

@@ -20,7 +20,7 @@ from besom.errors import UsageError
 @click.option("--json", "document", metavar="TEXT", help="The parameters as a JSON object instead.")
 @pass_session
 def enqueue(session: Session, sweep: str, values: tuple[str, ...], document: str | None) -> None:
-    r"""Add a run with chosen parameters to SWEEP; it is the next to run. Values are typed as in YAML.
+    """Add a run with chosen parameters to SWEEP; it is the next to run. Values are typed as in YAML.
 
     \b
     besom enqueue k3f9a2xz lr=1e-3 optimizer=adam model.layers=4

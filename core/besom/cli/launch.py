@@ -21,7 +21,7 @@ from besom.cli.session import Session, pass_session
 def launch(
     session: Session, name: str, sweep: str, arguments: tuple[str, ...], jobs: int, *, dry_run: bool
 ) -> None:
-    r"""Start agents of SWEEP on the platform NAME; `local` is this machine. Prints a job a line.
+    """Start agents of SWEEP on the platform NAME; `local` is this machine. Prints a job a line.
 
     \b
     besom launch local k3f9a2xz --jobs 2 -- --workers 4 --count 10

@@ -27,7 +27,7 @@ UNFINISHED = frozenset({SweepState.PENDING, SweepState.RUNNING, SweepState.PAUSE
 @agent_options
 @pass_session
 def run(session: Session, /, file: Path, count: int | None, *, new: bool, **chosen: Any) -> None:
-    r"""Create a sweep from SWEEP.YAML and run it here; the same command again continues it.
+    """Create a sweep from SWEEP.YAML and run it here; the same command again continues it.
 
     \b
     besom run sweep.yaml --count 40 --workers 4

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @click.option("--cancel", "verb", flag_value="cancel", help="Cancel it.")
 @click.pass_context
 def sweep(ctx: click.Context, /, file: str, verb: str | None, **settings: Any) -> None:
-    r"""Create a sweep from SWEEP.YAML; prints its id on stdout. Agents run it.
+    """Create a sweep from SWEEP.YAML; prints its id on stdout. Agents run it.
 
     \b
     besom sweep sweep.yaml --prior-sweep k3f9a2xz --prior-filter 'val/loss < 0.3 and optimizer == adam'

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,21 +46,28 @@ def quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAGEMAKER_USER_CONFIG_OVERRIDE", str(config))
 
 
+def sdk(module: str) -> Any:
+    """Import a module of the SDK, whose types are not told."""
+    return importlib.import_module(f"sagemaker.{module}")
+
+
 def test_a_sweep_over_a_model_trainer(bench: Bench, folder: Path, quiet: None) -> None:
     import boto3
-    from sagemaker.core.helper.session_helper import Session
-    from sagemaker.train import ModelTrainer
-    from sagemaker.train.configs import Compute, OutputDataConfig, SourceCode
 
     bench.add_bucket("artifacts")
-    trainer = ModelTrainer(
-        sagemaker_session=Session(boto_session=boto3.Session(), default_bucket="artifacts"),
+    session = sdk("core.helper.session_helper").Session(
+        boto_session=boto3.Session(), default_bucket="artifacts"
+    )
+    configs = sdk("train.configs")
+
+    trainer = sdk("train").ModelTrainer(
+        sagemaker_session=session,
         role=bench.add_role(),
         training_image="123456789012.dkr.ecr.us-east-1.amazonaws.com/train:1",
         base_job_name="demo",
-        source_code=SourceCode(source_dir="src", entry_script="train.py"),
-        compute=Compute(instance_type="ml.m5.large", instance_count=1, volume_size_in_gb=5),
-        output_data_config=OutputDataConfig(s3_output_path="s3://artifacts/out"),
+        source_code=configs.SourceCode(source_dir="src", entry_script="train.py"),
+        compute=configs.Compute(instance_type="ml.m5.large", instance_count=1, volume_size_in_gb=5),
+        output_data_config=configs.OutputDataConfig(s3_output_path="s3://artifacts/out"),
         hyperparameters={"epochs": 3},
     )
     sweep = SageMakerSweep(trainer, "sweep.yaml", max_jobs=4, poll_seconds=0.3)
@@ -74,9 +83,8 @@ def test_the_request_of_a_model_trainer_is_still_to_be_had() -> None:
     """A method of the SDK that it calls its own: this fails on the day that it goes."""
     import inspect
 
-    from sagemaker.train import ModelTrainer
-
-    taken = inspect.signature(ModelTrainer._create_training_job_args).parameters  # pyright: ignore
+    trainer = sdk("train").ModelTrainer
+    taken = inspect.signature(trainer._create_training_job_args).parameters
     assert {"input_data_config", "boto3"} <= set(taken)
 
 
