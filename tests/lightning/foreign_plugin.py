@@ -1,7 +1,7 @@
 """A pytest plugin that puts besom's classes in the way of Lightning's own tests.
 
 With BESOM_FOREIGN=logger, `loggers/test_all.py` is run with SweepLogger in the place of Lightning's loggers;
-with BESOM_FOREIGN=callback, every Trainer that a test makes has a SweepCallback.
+with BESOM_FOREIGN=callback, every Trainer that a test makes has a SweepCallback, at work for a run.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ def pytest_generate_tests(metafunc: Any) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call() -> Any:
     """End the run as the end of a program does; those suites look for threads that outlive a test."""
+    import besom
+
+    if KIND == "callback":
+        besom.init()  # without a run the callback would do nothing
     try:
         return (yield)
     finally:
-        import besom
-
         besom.finish()
 
 

@@ -15,6 +15,7 @@ import pytest
 
 SOURCE = os.environ.get("BESOM_LIGHTNING_SOURCE")
 ROOT = Path(__file__).parents[2]
+PYTEST = ("-q", "-rA", "-p", "foreign_plugin", "-p", "no:cacheprovider", "-W", "ignore", "--tb=no")
 
 pytestmark = [
     pytest.mark.slow,
@@ -31,8 +32,7 @@ def outcomes(kind: str, home: Path, *words: str) -> dict[str, str]:
     report = home / f"{kind or 'plain'}.txt"
     paths = [ROOT / "core", ROOT / "integrations", ROOT / "tests/lightning", "."]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "foreign_plugin", "-p", "no:cacheprovider"]
-        + ["-W", "ignore", "--tb=no", *words],
+        [sys.executable, "-m", "pytest", *PYTEST, *words],
         cwd=Path(str(SOURCE)) / "tests",
         env={
             **os.environ,

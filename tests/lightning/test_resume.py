@@ -118,9 +118,9 @@ PROGRAM = """
 
     torch.set_num_threads(1)
     INIT
-    trainer = pl.Trainer(max_epochs=2, limit_train_batches=4, limit_val_batches=1, accelerator="cpu", logger=False,
-                         enable_progress_bar=False, enable_model_summary=False, callbacks=[SweepCallback()],
-                         num_sanity_val_steps=0)
+    trainer = pl.Trainer(max_epochs=2, limit_train_batches=4, limit_val_batches=1, accelerator="cpu",
+                         logger=False, enable_progress_bar=False, enable_model_summary=False,
+                         callbacks=[SweepCallback()], num_sanity_val_steps=0)
     trainer.fit(Model(), ckpt_path=run.resume_path, weights_only=False)
 """
 

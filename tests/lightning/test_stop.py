@@ -132,7 +132,8 @@ def test_the_agents_next_run_begins_after_one_that_was_stopped(
                 self.log("val_loss", self.step(batch))
 
         pl.Trainer(max_epochs=9, limit_train_batches=2, limit_val_batches=1, accelerator="cpu",
-                   logger=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[SweepCallback()]).fit(Model())
+                   logger=False, enable_progress_bar=False, enable_model_summary=False,
+                   callbacks=[SweepCallback()]).fit(Model())
         """
     )
     sweep_id = sweeps.stopping()
