@@ -241,7 +241,7 @@ class SweepHooks:
         report = axis.new(trainer.global_step, {"epoch": trainer.current_epoch, **row})
         if report is None and not new:
             return "go", ""
-        reason = run.ask_stop(*(report or ()))
+        reason = run.ask_stop() if report is None else run.ask_stop(*report)
         return ("go", "") if reason is None else ("stop", reason)
 
     def _stop(self, trainer: Any, reason: str) -> None:

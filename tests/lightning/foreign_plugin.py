@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
 """A pytest plugin that puts besom's classes in the way of Lightning's own tests.
 
 With BESOM_FOREIGN=logger, `loggers/test_all.py` is run with SweepLogger in the place of Lightning's loggers;
@@ -7,6 +9,7 @@ with BESOM_FOREIGN=callback, every Trainer that a test makes has a SweepCallback
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 from typing import Any
 
@@ -42,10 +45,9 @@ def pytest_runtest_call() -> Any:
 def pytest_configure() -> None:
     if KIND != "callback":
         return
-    import lightning.pytorch as pl
-
     from besom_lightning import SweepCallback
 
+    pl: Any = importlib.import_module("lightning.pytorch")
     made = pl.Trainer.__init__
 
     @functools.wraps(made)

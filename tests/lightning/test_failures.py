@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
 """What a failed fit leaves with its run."""
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ import pytest
 import besom
 
 pl = pytest.importorskip("lightning.pytorch")
+boring = pytest.importorskip("lightning.pytorch.demos.boring_classes")
 torch = pytest.importorskip("torch")
 
-from lightning.pytorch.demos.boring_classes import BoringModel  # noqa: E402
 
 from besom_lightning import SweepCallback  # noqa: E402
+
+BoringModel: Any = boring.BoringModel
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning:lightning"),

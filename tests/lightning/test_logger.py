@@ -13,11 +13,13 @@ import pytest
 import besom
 
 pl = pytest.importorskip("lightning.pytorch")
+boring = pytest.importorskip("lightning.pytorch.demos.boring_classes")
 
-from lightning.pytorch.demos.boring_classes import BoringModel  # noqa: E402
-from lightning.pytorch.loggers import CSVLogger  # noqa: E402
 
 from besom_lightning import SweepCallback, SweepLogger  # noqa: E402
+
+BoringModel: Any = boring.BoringModel
+CSVLogger: Any = pl.loggers.CSVLogger
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning:lightning"),

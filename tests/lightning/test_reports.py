@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
 """What SweepCallback reports, when, and at which step."""
 
 from __future__ import annotations
@@ -12,12 +14,16 @@ import besom
 from besom.errors import UsageError
 
 pl = pytest.importorskip("lightning.pytorch")
+boring = pytest.importorskip("lightning.pytorch.demos.boring_classes")
 torch = pytest.importorskip("torch")
 
-from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder  # noqa: E402
-from lightning.pytorch.demos.boring_classes import BoringModel, ManualOptimBoringModel  # noqa: E402
 
 from besom_lightning import SweepCallback, SweepLogger  # noqa: E402
+
+BoringModel: Any = boring.BoringModel
+ManualOptimBoringModel: Any = boring.ManualOptimBoringModel
+BatchSizeFinder: Any = pl.callbacks.BatchSizeFinder
+LearningRateFinder: Any = pl.callbacks.LearningRateFinder
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning:lightning"),
@@ -153,9 +159,7 @@ class Tunable(Model):
         return torch.optim.SGD(self.parameters(), self.lr)
 
     def train_dataloader(self) -> Any:
-        from lightning.pytorch.demos.boring_classes import RandomDataset
-
-        return torch.utils.data.DataLoader(RandomDataset(32, 64), batch_size=self.batch_size)
+        return torch.utils.data.DataLoader(boring.RandomDataset(32, 64), batch_size=self.batch_size)
 
 
 @pytest.mark.parametrize(

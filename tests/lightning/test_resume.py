@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
 """Checkpoints, preemption, and going on: in the same run, or from another run's checkpoint."""
 
 from __future__ import annotations
@@ -12,12 +14,14 @@ import pytest
 import besom
 
 pl = pytest.importorskip("lightning.pytorch")
+boring = pytest.importorskip("lightning.pytorch.demos.boring_classes")
 torch = pytest.importorskip("torch")
 
-from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: E402
-from lightning.pytorch.demos.boring_classes import BoringModel  # noqa: E402
 
 from besom_lightning import SweepCallback, SweepLogger  # noqa: E402
+
+BoringModel: Any = boring.BoringModel
+ModelCheckpoint: Any = pl.callbacks.ModelCheckpoint
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning:lightning"),

@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
 """How a Trainer ends when its sweep says so."""
 
 from __future__ import annotations
@@ -12,11 +14,14 @@ import pytest
 import besom
 
 pl = pytest.importorskip("lightning.pytorch")
+boring = pytest.importorskip("lightning.pytorch.demos.boring_classes")
 
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint  # noqa: E402
-from lightning.pytorch.demos.boring_classes import BoringModel  # noqa: E402
 
 from besom_lightning import SweepCallback, SweepLogger  # noqa: E402
+
+BoringModel: Any = boring.BoringModel
+Callback: Any = pl.callbacks.Callback
+ModelCheckpoint: Any = pl.callbacks.ModelCheckpoint
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning:lightning"),

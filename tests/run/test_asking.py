@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import besom
-from besom.records import RunState
+from besom.records import Run, RunState
 from besom.run import this_run
 
 THRESHOLD = {
@@ -29,6 +29,7 @@ def entered(sweeps: Any) -> Any:
     run = Scheduler(sweeps.store, sweep.id, agent_id=agent.id).claim()
     from besom.folders import run_folder, write_run_folder
 
+    assert isinstance(run, Run)
     folder = run_folder(run.id)
     write_run_folder(folder, run, sweep)
     sweeps.enter(run, folder)

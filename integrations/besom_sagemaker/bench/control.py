@@ -21,6 +21,7 @@ class Faults:
     """What goes wrong next; each count goes down as it is used up."""
 
     throttle: dict[str, int] = field(default_factory=dict[str, int])  # operation -> refusals to come
+    deny: dict[str, int] = field(default_factory=dict[str, int])  # the same, for want of permission
     lacks_capacity: int = 0  # jobs to come that find no instance
     max_jobs: int | None = None  # the account's quota
 
@@ -138,6 +139,10 @@ def _count(control: Control, operation: str) -> None:
         if left:
             control.faults.throttle[operation] = left - 1
             raise _refusal("ThrottlingException", "Rate exceeded")
+        denied = control.faults.deny.get(operation, 0)
+        if denied:
+            control.faults.deny[operation] = denied - 1
+            raise _refusal("AccessDeniedException", f"not authorized to perform {operation}")
 
 
 def _refusal(kind: str, message: str) -> Exception:

@@ -27,7 +27,7 @@ def one_try(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sweep_of(request: dict[str, Any], **settings: Any) -> SageMakerSweep:
-    chosen = {"max_jobs": 2, "poll_seconds": 0.2, "requirements": None, **settings}
+    chosen: dict[str, Any] = {"max_jobs": 2, "poll_seconds": 0.2, "requirements": None, **settings}
     return SageMakerSweep(request, "sweep.yaml", source_dir="src", **chosen)
 
 
