@@ -13,7 +13,7 @@ from besom_hydra.drift import leaves
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-_ABSENT = object()
+ABSENT = object()
 
 
 def unapplied(params: Mapping[str, Any], config: DictConfig) -> list[str]:
@@ -36,9 +36,9 @@ def unapplied(params: Mapping[str, Any], config: DictConfig) -> list[str]:
     for name, value in _named(params, choices):
         key = split_override(name)[1] or name
         is_group = key in choices and not isinstance(value, Mapping)
-        found = choices[key] if is_group else _look_up(plain, key)
+        found = choices[key] if is_group else look_up(plain, key)
         if not (_same(found, value) or _said(last.get(key), key, value)):
-            there = "is not there" if found is _ABSENT else f"is {found!r}"
+            there = "is not there" if found is ABSENT else f"is {found!r}"
             wrong.append(f"{key} {there}, not {value!r}")
     return wrong
 
@@ -54,25 +54,25 @@ def _named(params: Mapping[str, Any], choices: Mapping[str, Any]) -> list[tuple[
     return named
 
 
-def _look_up(plain: Any, key: str) -> Any:
-    """Give the value under a dotted key, whose parts may hold dots themselves."""
+def look_up(plain: Any, key: str) -> Any:
+    """Give the value under a dotted key, whose parts may hold dots themselves; else `ABSENT`."""
     if isinstance(plain, Mapping) and key in plain:
         return cast("Mapping[str, Any]", plain)[key]
     parts = key.split(".")
     for cut in range(1, len(parts)):
         inner = _step(plain, ".".join(parts[:cut]))
-        if inner is not _ABSENT and (found := _look_up(inner, ".".join(parts[cut:]))) is not _ABSENT:
+        if inner is not ABSENT and (found := look_up(inner, ".".join(parts[cut:]))) is not ABSENT:
             return found
     return _step(plain, key)
 
 
 def _step(plain: Any, key: str) -> Any:
     if isinstance(plain, Mapping):
-        return cast("Mapping[str, Any]", plain).get(key, _ABSENT)
+        return cast("Mapping[str, Any]", plain).get(key, ABSENT)
     if isinstance(plain, list) and key.isdecimal():
         items = cast("Sequence[Any]", plain)
-        return items[int(key)] if int(key) < len(items) else _ABSENT
-    return _ABSENT
+        return items[int(key)] if int(key) < len(items) else ABSENT
+    return ABSENT
 
 
 def _same(found: Any, value: Any) -> bool:
@@ -80,7 +80,7 @@ def _same(found: Any, value: Any) -> bool:
         return value in (found.name, found.value)
     if isinstance(found, float) and math.isnan(found):
         return isinstance(value, float) and math.isnan(value)
-    return bool(found == value) or (found is not _ABSENT and str(found) == str(value))
+    return bool(found == value) or (found is not ABSENT and str(found) == str(value))
 
 
 def _said(line: str | None, key: str, value: Any) -> bool:

@@ -1,17 +1,21 @@
-"""What `besom check` asks a Hydra app: does it compose with the parameters of the first run."""
+"""What `besom check` asks a Hydra app: does it compose with the first run's parameters, and know them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import yaml
 
 from besom.errors import UsageError
+from besom_hydra.applied import ABSENT, look_up
 from besom_hydra.arguments import split_override
 from besom_hydra.macro import CALLBACK
 from besom_hydra.source import find_main
 
 if TYPE_CHECKING:
-    from besom.agent.rehearse import Rehearsal
+    from besom.agent.rehearse import Answer, Rehearsal
 
 _NOISE = ("Set the environment variable HYDRA_FULL_ERROR", "Traceback (most recent call last)")
 
@@ -19,7 +23,8 @@ _NOISE = ("Set the environment variable HYDRA_FULL_ERROR", "Traceback (most rece
 def check_program(rehearsal: Rehearsal) -> list[str] | None:
     """Give what Hydra says against the first run's parameters; None where the program is no Hydra app.
 
-    The app composes its config and prints it; its task is not run.
+    The app composes its config and prints it; its task is not run. Keys that only the sweep adds are warned
+    of.
     """
     config = rehearsal.config
     if config.program is None:
@@ -27,16 +32,70 @@ def check_program(rehearsal: Rehearsal) -> list[str] | None:
     program = rehearsal.working_dir / config.program
     if not program.is_file() or find_main(program.read_text(encoding="utf-8", errors="replace")) is None:
         return None
+    names = list(config.space.flatten(rehearsal.params))
     try:
         argv = rehearsal.argv()
     except UsageError as error:
-        return [_placed(str(error), list(config.space.flatten(rehearsal.params)))]
-    quiet = ("/usr/bin/env", "PYTHONWARNINGS=ignore")
-    answer = rehearsal.ask([*quiet, *(word for word in argv if word != CALLBACK), "--cfg", "job"])
+        return [_placed(str(error), names)]
+    answer = _compose(rehearsal, argv)
     if answer.code == 0:
+        _warn_of_additions(rehearsal, argv, names)
         return []
     said = " ".join(_lines(answer.errors)) or f"it ended with exit code {answer.code} and said nothing"
-    return [_placed(f"the app does not compose: {said}", list(config.space.flatten(rehearsal.params)))]
+    return [_placed(f"the app does not compose: {said}", names)]
+
+
+def _compose(rehearsal: Rehearsal, argv: Sequence[str]) -> Answer:
+    quiet = ("/usr/bin/env", "PYTHONWARNINGS=ignore")
+    return rehearsal.ask([*quiet, *(word for word in argv if word != CALLBACK), "--cfg", "job"])
+
+
+def _warn_of_additions(rehearsal: Rehearsal, argv: Sequence[str], names: Sequence[str]) -> None:
+    """Warn of parameters that the app's own config lacks; a name with a + says that it is to be added."""
+    added = [name for name in names if any(word.startswith(f"++{name}=") for word in argv)]
+    if not added:
+        return
+    keys = tuple(f"++{name}{end}" for name in added for end in ("=", "."))
+    answer = _compose(rehearsal, [word for word in argv if not word.startswith(keys)])
+    plain = _mapping(answer.output) if answer.code == 0 else None
+    if plain is None:  # it needs the parameters, or prints more than its config
+        return
+    for name in added:
+        if not _known(plain, name):
+            rehearsal.warn(
+                f"parameters.{name}: the app's config has no such key, so the runs would add it"
+                f"{_meant(name, plain)} (call it '+{name}' if it is to be added)"
+            )
+
+
+def _mapping(text: str) -> dict[str, Any] | None:
+    try:
+        found: Any = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else None
+
+
+def _known(plain: Mapping[str, Any], name: str) -> bool:
+    """Say whether a config has a key, or something there whose keys only its interpolation knows."""
+    parts = name.split(".")
+    above = (look_up(plain, ".".join(parts[:end])) for end in range(1, len(parts)))
+    return look_up(plain, name) is not ABSENT or any(isinstance(value, str) for value in above)
+
+
+def _meant(name: str, plain: Mapping[str, Any]) -> str:
+    known = list(_keys(plain))
+    last = name.rpartition(".")[2]
+    close = difflib.get_close_matches(name, known, n=1)
+    close = close or [key for key in known if key.rpartition(".")[2] == last]
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _keys(plain: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for key, value in plain.items():
+        yield f"{above}{key}"
+        if isinstance(value, Mapping):
+            yield from _keys(cast("Mapping[str, Any]", value), f"{above}{key}.")
 
 
 def _lines(errors: str) -> Iterator[str]:

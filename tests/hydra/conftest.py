@@ -34,6 +34,15 @@ CONF = {
 }
 
 
+@pytest.fixture(autouse=True)
+def no_version_base() -> None:
+    """Each test begins without a `version_base`, which Hydra else keeps for the life of the process."""
+    from hydra.core.singleton import Singleton
+    from hydra.version import VersionBase
+
+    Singleton._instances.pop(VersionBase, None)
+
+
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hydra_restore_singletons: Any) -> Iterator[Lab]:
     for name in [name for name in os.environ if name.startswith(("BESOM_", "WANDB_"))]:

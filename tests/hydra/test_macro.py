@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -233,6 +234,40 @@ def test_check_says_what_hydra_says_and_of_which_parameter(app: WriteApp, lab: L
     good = CliRunner().invoke(cli, ["check", str(lab.write("sweep.yaml", text.replace(".7", ".1")))])
     assert good.exit_code == 0, good.output
     assert "the program takes these parameters" in good.output
+
+
+@pytest.mark.slow
+def test_check_warns_of_keys_that_only_the_sweep_has(app: WriteApp, lab: Lab) -> None:
+    app()
+    lab.write(
+        "conf/config.yaml", "defaults: [_self_, model: small]\nlr: 0.1\nopt: {momentum: 0}\nsame: ${opt}\n"
+    )
+    text = """
+        method: grid
+        program: train.py
+        metric: {name: loss}
+        parameters:
+          lr: {value: 2}
+          lrr: {value: 1}
+          model: {value: large}
+          model.dim: {value: 3}
+          model.width: {value: 1}
+          momentum: {value: 1}
+          same.any: {value: 1}
+          wholly: {value: {a: 1}}
+          +mine: {value: 1}
+    """
+    result = CliRunner().invoke(cli, ["check", str(lab.write("sweep.yaml", text)), "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["faults"] == []
+    start = "the app's config has no such key, so the runs would add it"
+    assert [warning.partition(" (call it")[0] for warning in found["warnings"]] == [
+        f"parameters.lrr: {start}; did you mean 'lr'?",
+        f"parameters.model.dim: {start}; did you mean 'model.head.dim'?",
+        f"parameters.momentum: {start}; did you mean 'opt.momentum'?",
+        f"parameters.wholly: {start}",
+    ]
 
 
 @pytest.mark.slow

@@ -3,7 +3,8 @@
 How to ask depends on what the program is built with. So it is asked by **checkers**, which are found by
 entry point in the group `besom.checkers`: functions that get a `Rehearsal` and give None where the program is
 not of their kind, else its faults, one line each. A checker may start the program (`Rehearsal.ask`), with
-arguments that make it say what it would do; it must never let it train.
+arguments that make it say what it would do; it must never let it train. What is allowed but odd is no fault:
+it is said by `Rehearsal.warn`.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Rehearsal:
     params: Params
     folder: RunFolder
     working_dir: Path
+    warn: Callable[[str], None] = lambda _: None
 
     def argv(self) -> list[str]:
         """Give the command line; the files that it and the environment name hold `params`."""
@@ -104,8 +106,12 @@ Checker = Callable[[Rehearsal], Sequence[str] | None]
 """Gives the faults of a program of its kind, none if it takes the parameters; None for any other program."""
 
 
-def rehearse(config: SweepConfig, params: Params) -> list[str] | None:
+def rehearse(
+    config: SweepConfig, params: Params, *, warn: Callable[[str], None] = lambda _: None
+) -> list[str] | None:
     """Give what the sweep's program says is wrong with these parameters; None where no checker knows it.
+
+    `warn` is called with what is allowed but odd.
 
     UsageError when the program is missing, or could not be asked.
     """
@@ -113,7 +119,7 @@ def rehearse(config: SweepConfig, params: Params) -> list[str] | None:
     with tempfile.TemporaryDirectory(prefix="besom-check-") as home:
         folder = run_folder("rehearsal", Path(home))
         folder.checkpoints.mkdir(parents=True)
-        rehearsal = Rehearsal(config, params, folder, working_dir)
+        rehearsal = Rehearsal(config, params, folder, working_dir, warn)
         for checker in every_plugin("besom.checkers"):
             faults = checker(rehearsal)
             if faults is not None:

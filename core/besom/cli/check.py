@@ -144,11 +144,11 @@ def _command(config: SweepConfig, params: Params) -> list[str] | None:
 
 
 def _ask(config: SweepConfig, params: Params, warnings: list[str]) -> list[str] | None:
-    """Give what the program finds wrong with the parameters, None if it was not asked; may add a warning."""
+    """Give what the program finds wrong with the parameters, None if it was not asked; may add warnings."""
     from besom.agent.rehearse import rehearse
 
     try:
-        return rehearse(config, params)
+        return rehearse(config, params, warn=warnings.append)
     except UsageError as error:
         if str(error) not in warnings:
             warnings.append(str(error))
