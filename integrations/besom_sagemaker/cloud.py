@@ -251,12 +251,8 @@ class Cloud:
         self, client: Any, operation: str, arguments: Mapping[str, Any]
     ) -> tuple[str, str, dict[str, Any]]:
         """Make a call; gives the error's code ("" when there is none), its message, and the answer."""
-        from botocore.exceptions import (
-            ClientError,
-            HTTPClientError,
-            NoCredentialsError,
-            ParamValidationError,
-        )
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ParamValidationError
+        from botocore.exceptions import ConnectionError as NoConnectionError
 
         self.calls[operation] += 1
         try:
@@ -265,12 +261,14 @@ class Cloud:
             response: Any = error.response
             said: dict[str, Any] = dict(response.get("Error", {}))
             code, message = str(said.get("Code", "")), str(said.get("Message", ""))
-        except HTTPClientError as error:
+        except (HTTPClientError, NoConnectionError) as error:
             raise NotNowError("unreachable", f"AWS cannot be reached: {error}") from error
-        except NoCredentialsError as error:
-            raise RefusedError("there are no AWS credentials; `aws configure` sets them") from error
         except ParamValidationError as error:
             raise RefusedError(f"{operation}: {error}") from error
+        except BotoCoreError as error:  # no credentials, or those of a single sign-on that has run out
+            raise RefusedError(
+                f"{operation}: {error}; `aws configure` or `aws sso login` gives credentials"
+            ) from error
         if code in _THROTTLED:
             raise NotNowError("throttled", f"{operation}: {code}: {message}")
         if code in _DENIED:

@@ -30,9 +30,10 @@ from besom.store.base import Store
 from besom_sagemaker.capacity import Capacity, DriverOptions
 from besom_sagemaker.cloud import Cloud, JobState, NotNowError, RefusedError
 from besom_sagemaker.cost import Ledger, cost_of
-from besom_sagemaker.endings import ending_of, lacked_capacity
+from besom_sagemaker.endings import ASKED, ending_of, lacked_capacity
 from besom_sagemaker.fleet import Fleet, Job
 from besom_sagemaker.job import StopRequest
+from besom_sagemaker.mirror import Mirror
 from besom_sagemaker.names import job_prefix
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,8 @@ class Driver:
         self.jobs: dict[str, Job] = {}
         self.waiting: list[Run] = []  # claimed, but not submitted yet
         self.counts: Counter[RunState] = Counter()
-        self.taken = 0
+        self.taken: set[str] = set()
+        self.adopted = False
         self.events: queue.SimpleQueue[int] = queue.SimpleQueue()
         self.capacity = Capacity(options.max_jobs, options)
         self.breaker = Breaker(AgentOptions(), os.environ, now=time.monotonic())
@@ -84,7 +86,6 @@ class Driver:
         self._emit("joined", detail=self._agent_id)
         try:
             with received(self.events.put, forward=False):
-                self._keep(self.adopt)
                 while not self._done():
                     self._keep(self.tick)
                     if not self._done():
@@ -126,6 +127,8 @@ class Driver:
 
     def tick(self) -> None:
         """Look at everything once: what came home, what has ended, what can be submitted."""
+        if not self.adopted:
+            self.adopt()
         self._beat()
         self._fetch()
         self._watch()
@@ -135,20 +138,25 @@ class Driver:
     # ---- runs that were claimed before
 
     def adopt(self) -> None:
-        """Go on with the runs that earlier drivers of this sweep have left running."""
+        """Go on with the runs that earlier drivers of this sweep have left running.
+
+        What fails half-way is done again from where it was.
+        """
         sweep_id = self.scheduler.sweep.id
         ours = {one.id for one in self.store.list_agents(sweep_id) if one.host.startswith(HOST)}
         running = self.store.list_runs(sweep_id, states={RunState.RUNNING})
+        here = {run.id for run in self.waiting}
+        here |= {mirror.run.id for job in self.jobs.values() for mirror in job.mirrors}
         left = {run.lease: run for run in running if run.agent_id in ours}
-        if not left:
-            return
+        self.taken |= {run.id for run in left.values()}
         # First of all, so that no claim finds their leases run out.
         self.store.heartbeat(list(left), lease_seconds=self.options.lease_seconds)
+        left = {lease: run for lease, run in left.items() if run.id not in here}
         while left:
             runs = self.fleet.recorded(next(iter(left.values())), left)
+            job = self.fleet.load(self.store, self.scheduler.sweep, runs)
             for run in runs:
                 del left[run.lease]
-            job = self.fleet.load(self.store, self.scheduler.sweep, runs)
             if job is None:
                 self.waiting += runs
                 continue
@@ -158,9 +166,11 @@ class Driver:
                     self._settle(run, Outcome(RunState.PREEMPTED))
                 continue
             for mirror in job.mirrors:
-                mirror.read_request(self.cloud)
-                self._emit("started", mirror.run)
+                mirror.read_request(self.cloud, time.monotonic())
             self.jobs[job.name] = job
+            for mirror in job.mirrors:
+                self._emit("started", mirror.run)
+        self.adopted = True
 
     # ---- what comes home
 
@@ -204,24 +214,30 @@ class Driver:
         for future in [self._pool.submit(mirror.fetch, self.cloud) for _, mirror in mirrors]:
             future.result()
         for job, mirror in mirrors:
-            try:
-                directive = mirror.deliver(
-                    self.store, self.scheduler.sweep, lease_seconds=self.options.lease_seconds
-                )
-            except NotFoundError:  # the run was removed
-                directive = Directive("lost", "the run was removed")
-            except StoreError:
-                raise
-            except Exception as error:  # whatever one program has logged must not end the driver
-                log.exception("run %s: what it reported cannot be stored", mirror.run.id)
-                self._settle(mirror.run, Outcome(RunState.FAILED, error=f"cannot be stored: {error}"))
-                mirror.settled = True
-                directive = Directive("kill", "what it reported cannot be stored")
-            self._direct(job, mirror.run.lease, directive)
+            self._direct(job, mirror.run.lease, self._deliver(mirror))
             said = mirror.status.outcome if mirror.status else None
             if mirror.complete and not mirror.settled and said and said.state is not RunState.PREEMPTED:
                 self._settle(mirror.run, said)
                 mirror.settled = True
+
+    def _deliver(self, mirror: Mirror) -> Directive | None:
+        """Bring what has come home of a run into the store; whatever it is must not end the driver."""
+        if mirror.unstorable:
+            return None
+        try:
+            return mirror.deliver(self.store, self.scheduler.sweep, lease_seconds=self.options.lease_seconds)
+        except NotFoundError:
+            mirror.unstorable = True
+            return Directive("lost", "the run was removed")
+        except StoreError:
+            raise
+        except Exception as error:
+            log.exception("run %s: what it reported cannot be stored", mirror.run.id)
+            mirror.unstorable = True
+            if not mirror.settled:
+                self._settle(mirror.run, Outcome(RunState.FAILED, error=f"cannot be stored: {error}"))
+                mirror.settled = True
+            return Directive("kill", "what it reported cannot be stored")
 
     # ---- jobs
 
@@ -251,7 +267,7 @@ class Driver:
         for mirror in job.mirrors:
             if not mirror.complete:
                 mirror.fetch(self.cloud)
-            mirror.deliver(self.store, self.scheduler.sweep, lease_seconds=self.options.lease_seconds)
+            self._deliver(mirror)
         begun = any(mirror.begun for mirror in job.mirrors)
         for mirror in job.unsettled:
             self._settle(
@@ -278,6 +294,8 @@ class Driver:
             self._emit("lost", ended)
             return
         self.counts[outcome.state] += 1
+        if outcome.state is RunState.PREEMPTED:
+            self.taken.discard(run.id)
         self._emit("ended", ended, outcome=outcome)
         self.breaker.record(outcome.state, now=time.monotonic())
         if self.breaker.tripped and not self.leaving:
@@ -312,9 +330,14 @@ class Driver:
 
     def _submit(self) -> None:
         for job in [job for job in self.jobs.values() if not job.submitted]:
-            if not self._create(job):
+            if self._unwanted(job):
+                self._drop(job)
+            elif not self._create(job):
                 return
-        while len(self.jobs) < self.capacity.limit and time.monotonic() >= self.capacity.resume_at:
+        # With no job at all it looks even while AWS is left alone: the sweep may be over.
+        while len(self.jobs) < self.capacity.limit and (
+            not self.jobs or time.monotonic() >= self.capacity.resume_at
+        ):
             runs = self._next_runs()
             if not runs:
                 return
@@ -336,7 +359,7 @@ class Driver:
             answer = self.scheduler.claim()
             if isinstance(answer, Run):
                 self.waiting.append(answer)
-                self.taken += 1
+                self.taken.add(answer.id)
                 self.idle = None
             elif answer is not Idle.AGAIN:
                 self._idle(answer)
@@ -344,8 +367,10 @@ class Driver:
         return self.waiting[: self.options.runs_per_job]
 
     def _more(self) -> bool:
-        if self.options.count is not None and self.taken >= self.options.count:
-            self._leave("took as many runs as it was to")
+        if self.options.count is not None and len(self.taken) >= self.options.count:
+            if not self.jobs and not self.waiting:  # until then, one may be queued again
+                self._leave("took as many runs as it was to")
+            return False
         return not self.leaving
 
     def _idle(self, why: Idle) -> None:
@@ -367,9 +392,9 @@ class Driver:
             pause = self.capacity.refused(time.monotonic(), live, lower=error.why == "quota")
             self._emit("store", detail=f"{error}; {job.name} waits, trying again in {pause:g} s")
             return False
-        except RefusedError as error:
+        except RefusedError as error:  # no fault of the runs: they wait for a template that is taken
             for mirror in job.unsettled:
-                self._settle(mirror.run, Outcome(RunState.FAILED, error=str(error)))
+                self._settle(mirror.run, Outcome(RunState.PREEMPTED))
             del self.jobs[job.name]
             self.exit_code = 1
             self._leave(str(error))
@@ -379,6 +404,21 @@ class Driver:
             for mirror in job.mirrors:
                 self._emit("started", mirror.run)
         return True
+
+    def _unwanted(self, job: Job) -> bool:
+        """Say whether a job that waits to be submitted is of no use any more."""
+        return self.exit_code != 0 or all(mirror.asked is not None for mirror in job.unsettled)
+
+    def _drop(self, job: Job) -> None:
+        """End the runs of a job that was not submitted, unless SageMaker has it after all."""
+        if self.cloud.describe(job.name) is not None:
+            job.submitted = True
+            return
+        for mirror in job.unsettled:
+            state = ASKED[mirror.asked.action] if mirror.asked else RunState.PREEMPTED
+            self._settle(mirror.run, Outcome(state))
+        job.close()
+        del self.jobs[job.name]
 
     def _leave(self, why: str) -> None:
         if not self.leaving:

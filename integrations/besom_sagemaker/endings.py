@@ -27,7 +27,7 @@ from besom_sagemaker.job import RunStatus, StopRequest
 _CAPACITY = re.compile(r"CapacityError|InsufficientCapacity|[Uu]nable to provision")
 _INTERNAL = re.compile(r"^InternalServerError")
 _LONGEST = 500
-_ASKED = {"stop": RunState.STOPPED, "kill": RunState.KILLED}
+ASKED = {"stop": RunState.STOPPED, "kill": RunState.KILLED}
 
 
 def lacked_capacity(job: JobState) -> bool:
@@ -56,7 +56,7 @@ def _by_job(job: JobState, asked: StopRequest | None, *, interrupted: bool) -> O
     if job.secondary == "MaxWaitTimeExceeded" or lacked_capacity(job) or _INTERNAL.match(job.reason):
         return Outcome(RunState.PREEMPTED)
     if asked is not None and (job.status == "Stopped" or interrupted):
-        return Outcome(_ASKED[asked.action])
+        return Outcome(ASKED[asked.action])
     if job.status == "Stopped":
         return Outcome(RunState.FAILED, error=f"job {job.name} was stopped from outside besom")
     if interrupted:

@@ -30,6 +30,7 @@ class Mirror:
     asked: StopRequest | None = None  # what stop.json says
     asked_at: float = 0.0
     settled: bool = False  # its end is in the store, or the run is lost to us
+    unstorable: bool = False  # nothing more that it reports can be stored
     _have: int = -1  # bytes of the journal on disk; -1: not looked yet
     _etag: str = ""
     _delivery: Delivery | None = field(default=None, repr=False)
@@ -90,13 +91,13 @@ class Mirror:
         if text is not None:
             self.status = read_status(text)
 
-    def read_request(self, cloud: Cloud) -> None:
+    def read_request(self, cloud: Cloud, now: float) -> None:
         """Learn what an earlier driver asked of the run."""
         from besom_sagemaker.job import read_stop
 
         text = cloud.get(self.spec.prefix + STOP)
         if text is not None:
-            self.asked = read_stop(text)
+            self.asked, self.asked_at = read_stop(text), now
 
     def ask(self, cloud: Cloud, request: StopRequest, now: float) -> bool:
         """Ask the run to end, once; a later kill goes over a stop. Says whether this is new."""

@@ -51,22 +51,50 @@ class Container:
     process: subprocess.Popen[bytes]
     enclosed: bool
 
-    def signal(self, number: int) -> None:
-        """Send a signal to the first process in it; nothing if that is gone."""
-        with suppress(ProcessLookupError, FileNotFoundError, ValueError):
-            os.kill(self._first(), number)
+    def terminate(self) -> bool:
+        """Send SIGTERM to the first process in it; False while that would not feel it.
+
+        Process 1 feels a signal only once it has a handler for it, and a container that has just been started
+        has none yet: try again.
+        """
+        first = self._first()
+        if first is None or (self.enclosed and not _feels(first, signal.SIGTERM)):
+            return False
+        with suppress(ProcessLookupError):
+            os.kill(first, signal.SIGTERM)
+        return True
 
     def kill(self) -> None:
         """End everything in it."""
-        self.signal(signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            if (first := self._first()) is not None:
+                os.kill(first, signal.SIGKILL)
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
-    def _first(self) -> int:
+    def _first(self) -> int | None:
+        """Give the first process in it, None while or once there is none."""
         pid = self.process.pid
         if not self.enclosed:
             return pid
-        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        try:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return int(children[0]) if children else None
+
+
+def _feels(pid: int, number: int) -> bool:
+    """Say whether a process is the container's own program, and has a handler for a signal."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    if _ENTER.encode() in words:  # what makes the container ready, and becomes the program then
+        return False
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
 
 
 def start_container(

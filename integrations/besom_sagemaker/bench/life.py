@@ -7,8 +7,8 @@ import math
 import os
 import re
 import select
-import signal
 import tarfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -52,7 +52,9 @@ class JobLife:
     interruptions: int = 0  # asked for
     _interrupted: int = 0  # done
     _container: Container | None = None
-    _kill_at: float = math.inf
+    _asked_at: float = math.inf  # when the present container was told to end
+    _warned: bool = True  # whether it gets SIGTERM and a while before SIGKILL
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _metrics: dict[str, float] = field(default_factory=dict[str, float])
     _synced: dict[Path, float] = field(default_factory=dict[Path, float])
 
@@ -82,7 +84,7 @@ class JobLife:
             if self._interrupted >= self.interruptions or self._over() or overdue:
                 self._conclude(code, time.monotonic() - began, overdue=overdue)
                 return
-            self._interrupted += 1
+            self._renew()
             self.note("Interrupted", "Training job interrupted due to insufficient capacity")
         self._end("Stopped", "Stopped", None, billable=0.0)
 
@@ -91,28 +93,35 @@ class JobLife:
         self.stopping = True
         self.tell(training_job_status="Stopping")
         self.note("Stopping", "Stopping the training job")
-        self._term()
+        self._end_container()
 
     def interrupt(self, *, warn: bool = True) -> None:
         """Take the spot instance away, with SIGTERM and two minutes before, or at once."""
-        self.interruptions += 1
-        if warn:
-            self._term()
-        elif self._container is not None:
-            self._container.kill()
+        with self._lock:
+            self.interruptions += 1
+            self._end_container(warn=warn)
 
     def kill(self) -> None:
         """End the container, whatever is in it."""
+        self.stopping = True
+        self._end_container(warn=False)
         if self._container is not None:
             self._container.kill()
 
     def _over(self) -> bool:
         return self.stopping
 
-    def _term(self) -> None:
-        if self._container is not None:
-            self._container.signal(signal.SIGTERM)
-            self._kill_at = time.monotonic() + self.world.grace
+    def _renew(self) -> None:
+        """Take note that the interruptions so far are done with."""
+        with self._lock:
+            self._interrupted = self.interruptions
+            if not self.stopping:
+                self._asked_at, self._warned = math.inf, True
+
+    def _end_container(self, *, warn: bool = True) -> None:
+        """Have the container ended, or the next one, if it has not been started yet."""
+        self._warned = self._warned and warn
+        self._asked_at = min(self._asked_at, time.monotonic())
 
     # ---- before
 
@@ -178,22 +187,21 @@ class JobLife:
         """Run the container; gives its exit code and whether its time ran out."""
         self.note("Training", "Training image download completed. Training in progress.")
         self.tell(training_start_time=None)
-        self._kill_at = math.inf
         container = self._container = start_container(
             self.root, self._argv(), self._environment(), enclosed=self.world.enclosed
         )
-        if self._over():
-            self._term()
         stopping: Mapping[str, Any] = self.request.get("StoppingCondition") or {}
         longest = float(stopping.get("MaxRuntimeInSeconds") or 86400)
         log = _Log(container, self._print)
-        sync_at, overdue = time.monotonic() + SYNC, False
+        sync_at, overdue, told = time.monotonic() + SYNC, False, False
         while log.read():
             now = time.monotonic()
             if now - began > longest and not overdue:
                 overdue = True
-                self._term()
-            if now > self._kill_at:
+                self._end_container()
+            if self._warned and not told and now >= self._asked_at:
+                told = container.terminate()
+            if now >= self._asked_at + (self.world.grace if self._warned else 0.0):
                 container.kill()
             if now > sync_at:
                 self._sync()

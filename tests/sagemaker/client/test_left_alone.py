@@ -77,7 +77,7 @@ def test_a_run_whose_job_is_refused_is_queued_again(
     assert result.exit_code == 1
     assert "AccessDenied" in result.reason
     (run,) = sweep.runs()
-    assert run.state is RunState.PENDING
+    assert run.state is RunState.PREEMPTED  # which is: queued again
     assert sweep_of(request, count=1).run().exit_code == 0
     assert sweep.runs()[0].state is RunState.FINISHED
 
