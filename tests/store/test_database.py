@@ -295,14 +295,6 @@ assert len({{run.key for run in runs}}) == 40
     store.close()
 
 
-def test_full_durability_is_a_matter_of_the_address(path: Path) -> None:
-    for query, level in (("", 1), ("?synchronous=full", 2)):
-        store = open_sqlite(f"sqlite:///{path}{query}")
-        assert store._database.read("PRAGMA synchronous") == [(level,)]
-        assert store._database.read("PRAGMA journal_mode") == [("wal",)]
-        store.close()
-
-
 def test_an_offer_of_many_points_keeps_their_order(store: SqliteStore) -> None:
     sweep = sweep_with(store, 0, exhausted=False)
     assert store.offer(sweep.id, batch(range(1000)), version=1, cursor=0) == 1000

@@ -14,6 +14,7 @@ from besom.store.clock import Clock
 from besom.store.relational.database import Transaction
 from besom.store.relational.queries import Queries
 from besom.store.sqlite.failure import explain
+from besom.store.sqlite.flush import Flushes
 from besom.store.sqlite.migrations import MIGRATIONS, PACKAGE, migrations, statements
 from besom.store.sqlite.place import Place
 from besom.store.sqlite.turns import Turns
@@ -38,7 +39,10 @@ class Database:
     def __init__(self, place: Place, clock: Clock) -> None:
         self.place = place
         self.clock = clock
-        self.turns = Turns(place.path)
+        full = place.synchronous == "full"
+        # A process that waits for the disk after each transaction has no use for a longer turn.
+        self.turns = Turns(place.path, 0.0) if full else Turns(place.path)
+        self.flushes = Flushes(place.path, clock.boot) if full else None
         self._connections: dict[int, Connection] = {}
         self._closed = False
         _opened.add(self)
@@ -83,6 +87,8 @@ class Database:
         while self._connections:
             self._connections.popitem()[1].sqlite.close()
         self.turns.close()
+        if self.flushes is not None:
+            self.flushes.close()
 
     def forget(self) -> None:
         """Leave everything that belongs to the parent process alone; called in a forked child."""
@@ -90,6 +96,8 @@ class Database:
         _inherited.extend(self._connections.values())
         self._connections = {}
         self.turns.forget()
+        if self.flushes is not None:
+            self.flushes.forget()
 
     def _connect(self) -> Connection:
         if self._closed:
@@ -102,7 +110,7 @@ class Database:
                 check_same_thread=False,
                 cached_statements=256,
             )
-            sqlite.execute(f"PRAGMA synchronous = {self.place.synchronous}")
+            sqlite.execute("PRAGMA synchronous = normal")  # more is the business of `flushes`
             sqlite.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         except FAULTS as error:
             raise self.explain(error) from error
@@ -139,9 +147,11 @@ class Connection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        flushes, number = self._database.flushes, None
         try:
             if error is None:
                 self.execute("COMMIT")
+                number = flushes.note() if flushes is not None else None
         except FAULTS as failure:
             raise self._database.explain(failure) from failure
         finally:
@@ -149,6 +159,11 @@ class Connection:
             if self.sqlite.in_transaction:
                 self.sqlite.rollback()
             self._database.turns.end()
+        if flushes is not None and number is not None:
+            try:
+                flushes.wait(number)
+            except OSError as failure:
+                raise self._database.explain(failure) from failure
         if isinstance(error, FAULTS):
             raise self._database.explain(error) from error
 

@@ -23,13 +23,15 @@ TURN_SECONDS = 0.001
 
 
 class Turns:
-    """One process's place in the queue, shared by its threads."""
+    """One process's place in the queue, shared by its threads; `turn` is in seconds."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, turn: float = TURN_SECONDS) -> None:
         self._path = path
+        self._turn = turn
         self._thread = threading.Lock()
         self._files: tuple[int, int] | None = None
         self._until = 0.0
+        self._crowded = False  # others wanted to write when this process last queued up
 
     def take(self) -> None:
         """Wait until this thread may write."""
@@ -38,12 +40,17 @@ class Turns:
             lock, queue = self._files or self._open()
             if time.monotonic() < self._until and _try(lock):
                 return
+            if self._crowded:
+                # The queue's lock has just been let go, too, and its next holder is not awake yet: by asking
+                # now, this process would overtake all who wait.
+                time.sleep(self._turn * 0.6)
             fcntl.flock(queue, fcntl.LOCK_EX)
-            if not _try(lock):
+            self._crowded = not _try(lock)
+            if self._crowded:
                 # Asking again sooner would only disturb the one whose turn it is.
-                time.sleep(TURN_SECONDS * 0.9)
+                time.sleep(self._turn * 0.9)
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            self._until = time.monotonic() + TURN_SECONDS
+            self._until = time.monotonic() + self._turn
             fcntl.flock(queue, fcntl.LOCK_UN)
         except BaseException:
             for file in self._files or ():
