@@ -2,7 +2,7 @@
 
 CPU seconds are those of the whole process tree; a job's is the difference between many jobs and one. With
 `--peers`, 50 runs of a search are raced against the Optuna sweeper with joblib, which get an environment of
-their own in a cache folder, because that sweeper needs an Optuna older than 3.
+their own in a cache folder, because that sweeper needs an older SQLAlchemy.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CONTENDERS = {
     "besom launcher and sweeper": ("hydra/sweeper=besom", *BESOM),
 }
 SUBMITIT = ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5")
-PEERS = ("hydra-core==1.3.2", "hydra-optuna-sweeper==1.2.0", "hydra-joblib-launcher==1.2.0", "sqlalchemy<2")
+PEERS = ("hydra-core==1.3.8", "hydra-optuna-sweeper==1.3.0", "hydra-joblib-launcher==1.2.0", "sqlalchemy<2")
 
 
 class Lab:
