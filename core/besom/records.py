@@ -233,6 +233,7 @@ class Observation:
     params: Params
     value: float | None
     changed: int
+    summary: Mapping[str, Any] | None = None  # only where it was asked for
 
 
 @dataclass(frozen=True, slots=True)

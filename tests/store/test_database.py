@@ -40,22 +40,43 @@ def test_an_older_store_is_migrated_when_it_is_opened(path: Path, monkeypatch: p
     sweep = sweep_with(old, 1)
     old.close()
     script = "ALTER TABLE agent ADD COLUMN nickname TEXT;"
-    monkeypatch.setattr(database, "VERSION", 2)
+    version = database.VERSION + 1
+    monkeypatch.setattr(database, "VERSION", version)
     monkeypatch.setattr(database, "migrations", lambda: (*migrations.migrations(), script))
     new = open_sqlite(str(path))
     assert new.get_sweep(sweep.id) == sweep
     new.close()
     with sqlite3.connect(path) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (version,)
         assert "nickname" in str(schema_of(connection))
     connection.close()
+
+
+def test_a_store_of_the_first_schema_works_once_it_is_opened(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.executescript(migrations.migrations()[0])
+    connection.execute(f"PRAGMA application_id = {database.APPLICATION_ID}")
+    connection.execute("PRAGMA user_version = 1")
+    connection.execute(
+        "INSERT INTO sweep (id, name, state, method, config, created, updated)"
+        " VALUES ('old', 'old', 'running', 'grid', '{}', 1, 1)"
+    )
+    connection.execute("INSERT INTO suggestion VALUES ('old', 1, 'k0', '{}')")
+    connection.commit()
+    connection.close()
+    store = open_sqlite(str(path))
+    assert store.lease_proposer("old", "a", lease_seconds=9) == 1
+    run = store.claim("old", "agent", lease_seconds=9)
+    assert run is not None
+    assert run.key == "k0"
+    store.close()
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     open_sqlite(str(path)).close()
     script = "ALTER TABLE agent ADD COLUMN nickname TEXT;\nALTER TABLE nothing ADD COLUMN x;"
     with monkeypatch.context() as patch:
-        patch.setattr(database, "VERSION", 2)
+        patch.setattr(database, "VERSION", database.VERSION + 1)
         patch.setattr(database, "migrations", lambda: (*migrations.migrations(), script))
         with pytest.raises(StoreError, match="nothing"):
             open_sqlite(str(path))

@@ -105,12 +105,39 @@ class Store(Protocol):
 
     # ---- the queue
 
-    def offer(self, sweep_id: str, batch: Batch, *, version: int, cursor: int) -> int | None:
+    def offer(
+        self,
+        sweep_id: str,
+        batch: Batch,
+        *,
+        version: int,
+        cursor: int,
+        term: int | None = None,
+        stale_at: int | None = None,
+        instead_of: str | None = None,
+    ) -> int | None:
         """Put a method's suggestions into the buffer, moving the cursor from `cursor` to `batch.cursor`.
 
         Returns how many were new; suggestions whose key is in the buffer or has a run are dropped. Returns
-        None, and does nothing, when the sweep is no longer at (`version`, `cursor`): another agent was first.
+        None, and does nothing, when the sweep is no longer at (`version`, `cursor`): another agent was first;
+        when `term` is not that of the proposer's lease; or when nothing waits with the key `instead_of`. What
+        does is dropped for the new ones.
+
+        Suggestions with `stale_at` go to the head of the buffer, behind what was released, and are dropped by
+        a claim that finds so many ended runs in the sweep, unless it is exhausted. Others go to the end.
         """
+        ...
+
+    def lease_proposer(self, sweep_id: str, holder: str, *, lease_seconds: float) -> int | None:
+        """Take or prolong the right to make a sweep's suggestions ahead; 0 seconds give it up.
+
+        Returns the term of the lease, which grows whenever it changes hands and fences `offer`. None when it
+        is another's, or was not there to be given up.
+        """
+        ...
+
+    def buffer(self, sweep_id: str) -> list[Suggestion]:
+        """Give the suggestions that wait, stale ones too, in the order in which claims take them."""
         ...
 
     def enqueue(
@@ -279,8 +306,13 @@ class Store(Protocol):
 
     # ---- what methods and stoppers learn
 
-    def observations(self, sweep_id: str, *, after: int = 0, limit: int = 1000) -> list[Observation]:
-        """Give ended runs with `changed` above `after`, in that order: a method reads on from what it has."""
+    def observations(
+        self, sweep_id: str, *, after: int = 0, limit: int = 1000, summaries: bool = False
+    ) -> list[Observation]:
+        """Give ended runs with `changed` above `after`, in that order: a method reads on from what it has.
+
+        Each with its summary if `summaries` are asked for.
+        """
         ...
 
     def active(self, sweep_id: str) -> list[Params]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Connected = psycopg.Connection[tuple[Any, ...]]
 
 PACKAGE = "besom.store.postgres"
-MIGRATIONS = ("0001_first",)
+MIGRATIONS = ("0001_first", "0002_proposer")
 VERSION = len(MIGRATIONS)
 """Of the schema."""
 

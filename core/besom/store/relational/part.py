@@ -20,6 +20,8 @@ class Gate(NamedTuple):
     max_attempts: int | None
     reap_at: float | None  # no lease runs out before
     metric: str | None
+    ended: int  # runs that have ended
+    exhausted: int
 
     @property
     def room(self) -> bool:

@@ -8,8 +8,11 @@ from besom.errors import StateError
 from besom.records import ENDED, Batch, Outcome, Run, RunState, Source, Suggestion, SweepState
 from besom.store.base import MAX_CRASHES
 from besom.store.relational.database import Transaction
-from besom.store.relational.part import Part
+from besom.store.relational.part import Gate, Part
 from besom.store.relational.rows import dumps, finite, plain, run_of
+
+HEAD = -(1 << 40)
+"""Below this are the ordinals of released points, which nothing is put in front of."""
 
 LEASE_RAN_OUT = "its lease ran out: nothing was heard of its process"
 
@@ -17,10 +20,26 @@ LEASE_RAN_OUT = "its lease ran out: nothing was heard of its process"
 class Queue(Part):
     """The part of the protocol that hands runs out."""
 
-    def offer(self, sweep_id: str, batch: Batch, *, version: int, cursor: int) -> int | None:
+    def offer(
+        self,
+        sweep_id: str,
+        batch: Batch,
+        *,
+        version: int,
+        cursor: int,
+        term: int | None = None,
+        stale_at: int | None = None,
+        instead_of: str | None = None,
+    ) -> int | None:
         """Move the cursor by compare-and-swap; whoever moves it fills the buffer."""
         columns: list[dict[str, Any]] = [
-            {"sweep": sweep_id, "key": suggestion.key, "params": dumps(suggestion.params), "ordinal": 0}
+            {
+                "sweep": sweep_id,
+                "key": suggestion.key,
+                "params": dumps(suggestion.params),
+                "ordinal": 0,
+                "stale_at": stale_at,
+            }
             for suggestion in batch.suggestions
         ]
         swap = {
@@ -33,13 +52,47 @@ class Queue(Part):
         }
         with self._database.transaction() as transaction:
             self._database.lock_sweep(transaction, sweep_id)
+            if term is not None and self._term(transaction, sweep_id) != term:
+                return None
+            if instead_of is not None and not self._waits(transaction, sweep_id, instead_of):
+                return None
             if transaction.execute(self._sql.offer_cursor, swap).rowcount == 0:
                 self._gate(transaction, sweep_id)
                 return None
-            last = transaction.execute(self._sql.last_ordinal, (sweep_id,)).fetchone()[0]
-            for ordinal, column in enumerate(columns, start=last + 1):
+            if instead_of is not None:
+                transaction.execute(self._sql.drop_suggestion, (sweep_id, instead_of))
+            if not columns:
+                return 0
+            first = self._first_ordinal(transaction, sweep_id, None if stale_at is None else len(columns))
+            for ordinal, column in enumerate(columns, start=first):
                 column["ordinal"] = ordinal
-            return transaction.executemany(self._sql.offer, columns).rowcount if columns else 0
+            return transaction.executemany(self._sql.offer, columns).rowcount
+
+    def _first_ordinal(self, transaction: Transaction, sweep_id: str, ahead: int | None) -> int:
+        """Give the place behind what waits, or the first of `ahead` places in front of it."""
+        if ahead is None:
+            last: int = transaction.execute(self._sql.last_ordinal, (sweep_id,)).fetchone()[0]
+            return last + 1
+        where = {"sweep": sweep_id, "head": HEAD}
+        first: int = transaction.execute(self._sql.first_ordinal, where).fetchone()[0]
+        return first - ahead
+
+    def _waits(self, transaction: Transaction, sweep_id: str, key: str) -> bool:
+        return transaction.execute(self._sql.waits, (sweep_id, key)).fetchone() is not None
+
+    def _term(self, transaction: Transaction, sweep_id: str) -> int | None:
+        row = transaction.execute(self._sql.proposer_term, (sweep_id,)).fetchone()
+        return None if row is None else row[0]
+
+    def lease_proposer(self, sweep_id: str, holder: str, *, lease_seconds: float) -> int | None:
+        """Take the sweep's row in one statement if it is free, has run out or is the holder's own."""
+        now = self._lease_now()
+        columns = {"sweep": sweep_id, "holder": plain(holder), "now": now, "until": now + lease_seconds}
+        sql = self._sql.lease_proposer if lease_seconds > 0 else self._sql.release_proposer
+        with self._database.transaction() as transaction:
+            self._gate(transaction, sweep_id)
+            row = transaction.execute(sql, columns).fetchone()
+            return None if row is None else row[0]
 
     def enqueue(
         self,
@@ -105,14 +158,14 @@ class Queue(Part):
             row = transaction.execute(self._sql.claim_queued, claimed).fetchone()
             if row is not None:
                 return run_of(row)
-            return self._claim_buffered(transaction, claimed) if gate.room else None
+            return self._claim_buffered(transaction, claimed, gate) if gate.room else None
 
-    def _claim_buffered(self, transaction: Transaction, claimed: dict[str, Any]) -> Run | None:
-        suggestion = transaction.execute(self._sql.take_suggestion, claimed).fetchone()
-        if suggestion is None:
-            return None
-        claimed["key"], claimed["params"] = suggestion
-        return run_of(self._insert(transaction, self._sql.insert_claimed, claimed))
+    def _claim_buffered(self, transaction: Transaction, claimed: dict[str, Any], gate: Gate) -> Run | None:
+        while (suggestion := transaction.execute(self._sql.take_suggestion, claimed).fetchone()) is not None:
+            claimed["key"], claimed["params"], stale_at = suggestion
+            if gate.exhausted or stale_at is None or gate.ended < stale_at:
+                return run_of(self._insert(transaction, self._sql.insert_claimed, claimed))
+        return None
 
     def reap(self, sweep_id: str) -> int:
         """Look through the sweep's running runs."""

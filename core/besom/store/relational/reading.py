@@ -7,7 +7,18 @@ import math
 from collections.abc import Collection
 
 from besom.errors import UsageError
-from besom.records import ENDED, Attempt, HistoryRow, Lease, Observation, Params, Progress, Run, RunState
+from besom.records import (
+    ENDED,
+    Attempt,
+    HistoryRow,
+    Lease,
+    Observation,
+    Params,
+    Progress,
+    Run,
+    RunState,
+    Suggestion,
+)
 from besom.store.relational.part import Part
 from besom.store.relational.rows import attempt_of, history_of, latest_attempt, params_of, run_of
 
@@ -100,21 +111,33 @@ class Reading(Part):
         rows = self._database.read(self._sql.last_row, (lease.run_id, lease.attempt))
         return history_of(rows[0]) if rows else None
 
-    def observations(self, sweep_id: str, *, after: int = 0, limit: int = 1000) -> list[Observation]:
+    def observations(
+        self, sweep_id: str, *, after: int = 0, limit: int = 1000, summaries: bool = False
+    ) -> list[Observation]:
         """Walk the index on `changed`."""
-        rows = self._database.read(
-            self._sql.observations, {"sweep": sweep_id, "after": after, "limit": limit}
-        )
+        columns = {"sweep": sweep_id, "after": after, "limit": limit, "summaries": summaries}
         return [
             Observation(
-                run_id=run_id, state=RunState(state), params=params_of(params), value=value, changed=changed
+                run_id=run_id,
+                state=RunState(state),
+                params=params_of(params),
+                value=value,
+                changed=changed,
+                summary=None if summary is None else params_of(summary),
             )
-            for run_id, state, params, value, changed in rows
+            for run_id, state, params, value, changed, summary in self._database.read(
+                self._sql.observations, columns
+            )
         ]
 
     def active(self, sweep_id: str) -> list[Params]:
         """Read the two partial indexes and the buffer."""
         return [params_of(params) for (params,) in self._database.read(self._sql.active, {"sweep": sweep_id})]
+
+    def buffer(self, sweep_id: str) -> list[Suggestion]:
+        """Walk the primary key."""
+        rows = self._database.read(self._sql.buffer, (sweep_id,))
+        return [Suggestion(key, params_of(params)) for key, params in rows]
 
     def mark(self, sweep_id: str, run_id: str, rung: int, loss: float) -> None:
         """Insert or replace the mark."""

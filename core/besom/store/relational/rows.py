@@ -183,7 +183,7 @@ def history_of(row: Row) -> HistoryRow:
 
 
 def params_of(text: str) -> Mapping[str, Any]:
-    """Read a params column."""
+    """Read a params or summary column."""
     params: Mapping[str, Any] = _decode(text)
     return params
 

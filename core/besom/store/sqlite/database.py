@@ -240,4 +240,5 @@ def _expire(database: Database) -> None:
         if transaction.execute(database.queries.get_boot).fetchone() != (database.clock.boot,):
             transaction.execute(database.queries.expire_leases)
             transaction.execute(database.queries.expire_tallies)
+            transaction.execute(database.queries.expire_proposers)
             transaction.execute(database.queries.set_boot, (database.clock.boot,))

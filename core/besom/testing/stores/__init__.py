@@ -10,6 +10,7 @@ A backend adds tests of its own; it never leaves one out.
 from __future__ import annotations
 
 from besom.testing.stores.ground import Ground, Time
+from besom.testing.stores.proposals import ProposalContract
 from besom.testing.stores.queue import QueueContract
 from besom.testing.stores.reading import ReadingContract
 from besom.testing.stores.runs import RunContract
@@ -19,5 +20,7 @@ from besom.testing.stores.sweeps import SweepContract
 __all__ = ["Ground", "StoreContract", "Time"]
 
 
-class StoreContract(SweepContract, QueueContract, RunContract, SoloContract, ReadingContract):
+class StoreContract(
+    SweepContract, QueueContract, ProposalContract, RunContract, SoloContract, ReadingContract
+):
     """Every promise of the protocol; subclass it and provide `open`."""

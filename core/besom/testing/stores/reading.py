@@ -130,6 +130,14 @@ class ReadingContract(Ground):
         assert store.history(second.id) == [row(1, a=2)]
         assert store.history(second.id, attempt=1) == [row(1, a=1)]
 
+    def test_observations_bring_summaries_when_asked(self, store: Store) -> None:
+        sweep = sweep_with(store, 1)
+        run = claim(store, sweep)
+        store.finish(run.lease, Outcome(RunState.FINISHED, summary={"loss": 1.5, "size": 3}, value=1.5))
+        assert [item.summary for item in store.observations(sweep.id)] == [None]
+        (told,) = store.observations(sweep.id, summaries=True)
+        assert (told.value, told.summary) == (1.5, {"loss": 1.5, "size": 3})
+
     def test_observations_go_on_from_where_a_method_left_off(self, store: Store) -> None:
         sweep = sweep_with(store, 12)
         runs = [claim(store, sweep) for _ in range(12)]

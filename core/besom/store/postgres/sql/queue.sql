@@ -1,19 +1,42 @@
 -- name: offer_cursor
 UPDATE sweep SET cursor = %(next)s, exhausted = %(exhausted)s::int, updated = %(now)s WHERE id = %(sweep)s AND version = %(version)s AND cursor = %(cursor)s;
 
+-- name: first_ordinal
+-- What was released stays in front of it.
+SELECT coalesce(min(ordinal), 1) FROM suggestion WHERE sweep = %(sweep)s AND ordinal >= %(head)s;
+
+-- name: lease_proposer
+INSERT INTO proposer VALUES (%(sweep)s, %(holder)s, 1, %(until)s)
+ON CONFLICT (sweep) DO UPDATE SET term = proposer.term + (proposer.holder <> excluded.holder)::int, holder = excluded.holder,
+    lease = excluded.lease
+WHERE proposer.holder = excluded.holder OR proposer.lease <= %(now)s
+RETURNING term;
+
+-- name: release_proposer
+UPDATE proposer SET lease = %(now)s WHERE sweep = %(sweep)s AND holder = %(holder)s RETURNING term;
+
+-- name: proposer_term
+SELECT term FROM proposer WHERE sweep = %s;
+
+-- name: buffer
+SELECT key, params FROM suggestion WHERE sweep = %s ORDER BY ordinal;
+
 -- name: last_ordinal
 SELECT coalesce(max(ordinal), 0) FROM suggestion WHERE sweep = %s;
 
 -- name: offer
-INSERT INTO suggestion SELECT %(sweep)s::text, %(ordinal)s, %(key)s::text, %(params)s::text
+INSERT INTO suggestion SELECT %(sweep)s::text, %(ordinal)s, %(key)s::text, %(params)s::text, %(stale_at)s::bigint
 WHERE NOT EXISTS (SELECT 1 FROM run WHERE sweep = %(sweep)s AND key = %(key)s)
 ON CONFLICT DO NOTHING;
+
+-- name: waits
+SELECT 1 FROM suggestion WHERE sweep = %s AND key = %s;
 
 -- name: drop_suggestion
 DELETE FROM suggestion WHERE sweep = %s AND key = %s;
 
 -- name: release
-INSERT INTO suggestion SELECT %(sweep)s::text, coalesce(min(ordinal), 1) - 1, %(key)s::text, %(params)s::text FROM suggestion WHERE sweep = %(sweep)s
+INSERT INTO suggestion SELECT %(sweep)s::text, least(coalesce(min(ordinal), 1), %(head)s) - 1, %(key)s::text, %(params)s::text, NULL::bigint FROM suggestion WHERE sweep = %(sweep)s
 ON CONFLICT DO NOTHING;
 
 -- name: next_number
@@ -27,7 +50,7 @@ ON CONFLICT (id) DO NOTHING RETURNING *;
 
 -- name: take_suggestion
 DELETE FROM suggestion WHERE sweep = %(sweep)s AND ordinal = (SELECT min(ordinal) FROM suggestion WHERE sweep = %(sweep)s)
-RETURNING key, params;
+RETURNING key, params, stale_at;
 
 -- name: insert_claimed
 INSERT INTO run (id, sweep, number, name, state, params, key, source, attempt, agent, created, started, changed, lease)

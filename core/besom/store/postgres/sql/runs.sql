@@ -15,7 +15,7 @@ WHERE coalesce(sweep, '') = coalesce(%(sweep)s::text, '') AND changed > %(after)
 ORDER BY changed LIMIT nullif(%(limit)s::bigint, -1);
 
 -- name: observations
-SELECT id, state, params, value, changed FROM run
+SELECT id, state, params, value, changed, CASE WHEN %(summaries)s THEN summary END FROM run
 WHERE sweep = %(sweep)s AND changed > %(after)s AND state IN ('finished', 'stopped', 'failed', 'crashed', 'killed')
 ORDER BY changed LIMIT nullif(%(limit)s::bigint, -1);
 

@@ -19,7 +19,8 @@ FROM sweep WHERE %(project)s::text IS NULL OR project = %(project)s ORDER BY ord
 
 -- name: gate
 -- What a claim must know of its sweep.
-SELECT state, run_cap, started, max_attempts, reap_at, metric FROM sweep JOIN tally ON tally.sweep = id WHERE id = %s;
+SELECT state, run_cap, started, max_attempts, reap_at, metric, finished + stopped + failed + crashed + killed, exhausted
+FROM sweep JOIN tally ON tally.sweep = id WHERE id = %s;
 
 -- name: set_sweep_state
 UPDATE sweep SET state = %(state)s, updated = %(now)s WHERE id = %(id)s;

@@ -1,18 +1,40 @@
 -- name: offer_cursor
 UPDATE sweep SET cursor = :next, exhausted = :exhausted, updated = :now WHERE id = :sweep AND version = :version AND cursor = :cursor;
 
+-- name: first_ordinal
+-- What was released stays in front of it.
+SELECT coalesce(min(ordinal), 1) FROM suggestion WHERE sweep = :sweep AND ordinal >= :head;
+
+-- name: lease_proposer
+INSERT INTO proposer VALUES (:sweep, :holder, 1, :until)
+ON CONFLICT DO UPDATE SET term = term + (holder <> excluded.holder), holder = excluded.holder, lease = excluded.lease
+WHERE holder = excluded.holder OR lease <= :now
+RETURNING term;
+
+-- name: release_proposer
+UPDATE proposer SET lease = :now WHERE sweep = :sweep AND holder = :holder RETURNING term;
+
+-- name: proposer_term
+SELECT term FROM proposer WHERE sweep = ?;
+
+-- name: buffer
+SELECT key, params FROM suggestion WHERE sweep = ? ORDER BY ordinal;
+
 -- name: last_ordinal
 SELECT coalesce(max(ordinal), 0) FROM suggestion WHERE sweep = ?;
 
 -- name: offer
-INSERT OR IGNORE INTO suggestion SELECT :sweep, :ordinal, :key, :params
+INSERT OR IGNORE INTO suggestion SELECT :sweep, :ordinal, :key, :params, :stale_at
 WHERE NOT EXISTS (SELECT 1 FROM run WHERE sweep = :sweep AND key = :key);
+
+-- name: waits
+SELECT 1 FROM suggestion WHERE sweep = ? AND key = ?;
 
 -- name: drop_suggestion
 DELETE FROM suggestion WHERE sweep = ? AND key = ?;
 
 -- name: release
-INSERT OR IGNORE INTO suggestion SELECT :sweep, coalesce(min(ordinal), 1) - 1, :key, :params FROM suggestion WHERE sweep = :sweep;
+INSERT OR IGNORE INTO suggestion SELECT :sweep, min(coalesce(min(ordinal), 1), :head) - 1, :key, :params, NULL FROM suggestion WHERE sweep = :sweep;
 
 -- name: next_number
 SELECT numbers + 1 FROM tally WHERE sweep = ?;
@@ -25,7 +47,7 @@ ON CONFLICT (id) DO NOTHING RETURNING *;
 
 -- name: take_suggestion
 DELETE FROM suggestion WHERE sweep = :sweep AND ordinal = (SELECT min(ordinal) FROM suggestion WHERE sweep = :sweep)
-RETURNING key, params;
+RETURNING key, params, stale_at;
 
 -- name: insert_claimed
 INSERT INTO run (id, sweep, number, name, state, params, key, source, attempt, agent, created, started, changed, lease)
@@ -55,6 +77,9 @@ UPDATE run SET lease = -1 WHERE state = 'running';
 
 -- name: expire_tallies
 UPDATE tally SET reap_at = -1 WHERE reap_at IS NOT NULL;
+
+-- name: expire_proposers
+UPDATE proposer SET lease = -1;
 
 -- name: get_boot
 SELECT boot FROM store;

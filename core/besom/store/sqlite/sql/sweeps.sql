@@ -13,7 +13,8 @@ SELECT * FROM sweep WHERE :project IS NULL OR project = :project ORDER BY rowid 
 
 -- name: gate
 -- What a claim must know of its sweep.
-SELECT state, run_cap, started, max_attempts, reap_at, metric FROM sweep JOIN tally ON tally.sweep = id WHERE id = ?;
+SELECT state, run_cap, started, max_attempts, reap_at, metric, finished + stopped + failed + crashed + killed, exhausted
+FROM sweep JOIN tally ON tally.sweep = id WHERE id = ?;
 
 -- name: set_sweep_state
 UPDATE sweep SET state = :state, updated = :now WHERE id = :id;
