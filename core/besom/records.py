@@ -73,6 +73,15 @@ class Suggestion:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """A suggestion in the buffer, out of date once `stale_at` runs have ended; never if that is None."""
+
+    key: str
+    params: Params
+    stale_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """What a method proposes next, the cursor after it, and whether nothing can follow."""
 

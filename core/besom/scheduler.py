@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from besom.errors import StateError
-from besom.records import (
-    Batch,
-    Directive,
-    HistoryRow,
-    Lease,
-    Observation,
-    Params,
-    Run,
-    Sweep,
-    SweepState,
-)
+from besom.proposer import HANDING_OUT, Proposer, Refilled, StoreHistory
+from besom.records import Batch, Directive, HistoryRow, Lease, Run, Sweep, SweepState
+from besom.search.base import Thoughtful
 from besom.stopping import create_judge
 
 if TYPE_CHECKING:
@@ -27,11 +19,16 @@ if TYPE_CHECKING:
     from besom.stopping.judge import Judge
     from besom.store.base import Store
 
+__all__ = ["Idle", "Reporter", "Scheduler", "StoreHistory"]
+
 log = logging.getLogger(__name__)
 
-PAGE = 1000  # rows read at a time, so that memory stays flat
-LARGEST_BATCH = 16_384  # suggestions asked for at a time while a nearly finished space is walked
-HANDING_OUT = frozenset({SweepState.PENDING, SweepState.RUNNING})
+AT_ONCE = frozenset({"grid", "random"})
+"""Methods whose suggestions cost nothing: nobody has to make them ahead."""
+
+PATIENCE = 1.0  # seconds a claim waits for the sweep's proposer
+PAUSE = 0.005
+GUESSES = 8
 
 
 class Idle(Enum):
@@ -52,83 +49,81 @@ class Scheduler:
         self.lease_seconds = lease_seconds
         self.sweep: Sweep = store.get_sweep(sweep_id)
         """The sweep as it stood at the latest claim."""
-        self._method: tuple[int, Method] | None = None  # and the version of the config it was made from
-        self._stride = 0  # suggestions to ask for at least, after a batch without anything new
+        self._proposer = Proposer(store)
+        self._asked_at: float | None = None  # since when the proposer is waited for
 
     def claim(self) -> Run | Idle:
         """Give the next run with a lease for this agent, or why there is none.
 
         Asks the method for more only when nothing waits, and once at most, so that the caller is back soon
         also where nothing new is far away. Finishes the sweep when nothing can come any more.
+
+        While another holds the sweep's proposer lease, its suggestions are waited for, a moment per call and
+        `PATIENCE` seconds in all; then a method that can guess does.
         """
         run = self._take()
         if run is not None:
+            self._asked_at = None
             return run
-        batch = self._propose()
-        if batch is None:
+        if not self._proposer.may_refill(self.sweep):
             return self._idle()
-        new = self.store.offer(self.sweep.id, batch, version=self.sweep.version, cursor=self.sweep.cursor)
-        # Points that were run before are walked in ever longer strides.
-        self._stride = min(LARGEST_BATCH, 4 * max(self._stride, self.method.lookahead)) if new == 0 else 0
-        if new == 0 and not batch.exhausted:
+        if self.sweep.method in AT_ONCE:
+            return self._refill(None)
+        lease = self.store.lease_proposer(self.sweep.id, self.agent_id, lease_seconds=self.lease_seconds)
+        if lease is None:
+            return self._await_proposer()
+        try:
+            return self._refill(lease)
+        finally:
+            self.store.lease_proposer(self.sweep.id, self.agent_id, lease_seconds=0)
+
+    def _refill(self, term: int | None) -> Run | Idle:
+        refilled = self._proposer.refill(self.sweep, term=term)
+        if refilled is Refilled.NOTHING:
+            return self._idle()
+        if refilled is Refilled.SEEN:
             return Idle.AGAIN
         run = self._take()
         if run is not None:
+            self._asked_at = None
             return run
         return self._idle() if self.sweep.exhausted else Idle.AGAIN
+
+    def _await_proposer(self) -> Run | Idle:
+        now = time.monotonic()
+        if self._asked_at is None:
+            self._asked_at = now
+        if now - self._asked_at < PATIENCE:
+            time.sleep(PAUSE)
+            return Idle.AGAIN
+        self._asked_at = None
+        method = self.method
+        if not isinstance(method, Thoughtful):
+            return self._refill(None)
+        return self._guess(method)
+
+    def _guess(self, method: Thoughtful) -> Run | Idle:
+        """Take a guess that is new; the cursor stays, so that the proposer's work is not lost."""
+        sweep = self.sweep
+        best, started = self.store.best_run(sweep.id), self.store.progress(sweep.id).started
+        for index in range(started, started + GUESSES):
+            suggestion = method.guess(index, best.params if best else None)
+            if suggestion is None:
+                continue
+            batch = Batch((suggestion,), sweep.cursor)
+            if self.store.offer(sweep.id, batch, version=sweep.version, cursor=sweep.cursor) != 0:
+                return self._take() or Idle.AGAIN
+        return Idle.AGAIN
+
+    @property
+    def method(self) -> Method:
+        """The method of the sweep's present config."""
+        return self._proposer.method(self.sweep)
 
     def _take(self) -> Run | None:
         run = self.store.claim(self.sweep.id, self.agent_id, lease_seconds=self.lease_seconds)
         self.sweep = self.store.get_sweep(self.sweep.id)
         return run
-
-    @property
-    def method(self) -> Method:
-        """The method of the sweep's present config."""
-        if self._method is None or self._method[0] != self.sweep.version:
-            from besom.search import create_method
-            from besom.sweepfile import from_mapping
-
-            config = from_mapping(self.sweep.config, source=f"sweep {self.sweep.id}")
-            self._method = (self.sweep.version, create_method(config))
-        return self._method[1]
-
-    def _propose(self) -> Batch | None:
-        """Ask the method for what may follow; None when nothing may, or it waits for results itself."""
-        sweep = self.sweep
-        if sweep.state not in HANDING_OUT or sweep.exhausted:
-            return None
-        room = self._room()
-        if room == 0:
-            return None
-        history = StoreHistory(self.store, sweep.id)
-        count = max(self._stride, self.method.lookahead)
-        if room is not None and self._stride == 0:
-            count = min(count, room)
-        batch = self.method.suggest(sweep.cursor, count, history)
-        if room is not None and (fitting := self._fitting(batch, room)) is not None:
-            batch = self.method.suggest(sweep.cursor, fitting, history)
-        if not batch.suggestions and not batch.exhausted and batch.cursor == sweep.cursor:
-            return None
-        return batch
-
-    def _room(self) -> int | None:
-        """Count the runs that `run_cap` still allows; None when there is no cap."""
-        if self.sweep.run_cap is None:
-            return None
-        progress = self.store.progress(self.sweep.id)
-        return max(0, self.sweep.run_cap - progress.started - progress.buffered)
-
-    def _fitting(self, batch: Batch, room: int) -> int | None:
-        """Give how many suggestions to ask for so that at most `room` are new; None when `batch` is fine."""
-        if len(batch.suggestions) <= room:
-            return None
-        new = 0
-        for index, suggestion in enumerate(batch.suggestions):
-            new += self.store.find_key(self.sweep.id, suggestion.key) is None
-            if new > room:
-                return index
-        return None
 
     def _idle(self) -> Idle:
         if self.sweep.state is SweepState.PAUSED:
@@ -137,26 +132,6 @@ class Scheduler:
             return Idle.DONE
         self.sweep = self.store.finish_sweep(self.sweep.id)
         return Idle.WAIT if self.sweep.state in HANDING_OUT else Idle.DONE
-
-
-@dataclass(frozen=True, slots=True)
-class StoreHistory:
-    """What a method may read of its sweep, fetched only when it asks."""
-
-    store: Store
-    sweep_id: str
-
-    def observations(self, *, after: int = 0) -> Sequence[Observation]:
-        """Give ended runs with `changed` above `after`, in that order."""
-        found: list[Observation] = []
-        while page := self.store.observations(self.sweep_id, after=after, limit=PAGE):
-            found += page
-            after = page[-1].changed
-        return found
-
-    def active(self) -> Sequence[Params]:
-        """Give the parameters of what is running, queued or buffered."""
-        return self.store.active(self.sweep_id)
 
 
 class Reporter:

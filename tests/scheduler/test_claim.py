@@ -155,7 +155,7 @@ def test_a_nearly_finished_space_is_walked_in_long_strides(store: Store, new_swe
             asked.append(cursor)
             return method.suggest(cursor, count, history)
 
-    hands._method = (hands.sweep.version, Counting())
+    hands._proposer._method = (hands.sweep.version, Counting())
     hands.sweep = store.get_sweep(sweep.id)
     run = claim(hands)
     assert isinstance(run, Run)
@@ -253,7 +253,7 @@ class Shy:
 def test_a_method_may_wait_for_results(store: Store, new_sweep: NewSweep) -> None:
     sweep = new_sweep()
     hands = scheduler(store, sweep)
-    hands._method = (1, Shy())
+    hands._proposer._method = (1, Shy())
     first = hands.claim()
     assert isinstance(first, Run)
     assert hands.claim() is Idle.WAIT

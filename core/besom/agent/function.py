@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from besom.agent.ahead import Ahead
 from besom.agent.breaker import Breaker
 from besom.agent.options import AgentOptions, AgentResult
 from besom.agent.patience import idle_pause, patiently
@@ -46,19 +47,21 @@ def run_function_agent(
     breaker = Breaker(_OPTIONS, os.environ, now=time.monotonic())
     counts: Counter[RunState] = Counter()
     taken = 0
-    while count is None or taken < count:
-        run = _next_run(scheduler)
-        if run is None:
-            return AgentResult(0, f"the sweep is {scheduler.sweep.state.value}", dict(counts))
-        taken += 1
-        state = _call(store, scheduler, run, home, function)
-        if state is None:  # the run was removed
-            continue
-        counts[state] += 1
-        breaker.record(state, now=time.monotonic())
-        if breaker.tripped:
-            error = store.get_run(run.id).error or "see the log above"
-            raise RunFailedError(f"{breaker.tripped}; the latest is {run.name}: {error}")
+    with Ahead(scheduler) as ahead:
+        while count is None or taken < count:
+            run = _next_run(scheduler)
+            if run is None:
+                return AgentResult(0, f"the sweep is {scheduler.sweep.state.value}", dict(counts))
+            ahead.look()
+            taken += 1
+            state = _call(store, scheduler, run, home, function)
+            if state is None:  # the run was removed
+                continue
+            counts[state] += 1
+            breaker.record(state, now=time.monotonic())
+            if breaker.tripped:
+                error = store.get_run(run.id).error or "see the log above"
+                raise RunFailedError(f"{breaker.tripped}; the latest is {run.name}: {error}")
     return AgentResult(0, "took as many runs as it was to", dict(counts))
 
 

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from besom.agent.ahead import Ahead
 from besom.agent.breaker import Breaker
 from besom.agent.ending import Told, exit_status
 from besom.agent.gpus import gpu_slots, visible_gpus
@@ -65,7 +66,7 @@ def run_agent(
     scheduler = Scheduler(store, sweep_id, agent_id=agent.id, lease_seconds=options.lease_seconds)
     loop = _Loop(store, scheduler, options, slots, starter=starter, on_event=on_event)
     loop.emit("joined", detail=agent.id)
-    with received(loop.events.put, forward=options.forward_signals):
+    with received(loop.events.put, forward=options.forward_signals), loop.ahead:
         return loop.run()
 
 
@@ -91,11 +92,10 @@ class _Loop:
     ) -> None:
         self.events: queue.SimpleQueue[int | _Ended] = queue.SimpleQueue()  # a number is a signal's
         self.store = store
-        self.scheduler = scheduler
+        self.scheduler, self.ahead = scheduler, Ahead(scheduler)
         self.options = options
         self.slots, self.starter = slots, starter
-        self.home = besom_dir()
-        self.on_event = on_event
+        self.home, self.on_event = besom_dir(), on_event
         self.jobs: dict[Lease, Job] = {}
         self.free = list(range(len(slots) - 1, -1, -1))
         self.claimed: Run | None = None  # claimed, but not started yet
@@ -104,8 +104,7 @@ class _Loop:
         self.breaker = Breaker(options, os.environ, now=time.monotonic())
         self.tier = 0  # 1: runs are waited for, 2: they are asked to end, 3: they are killed
         self.leaving = False
-        self.exit_code = 0
-        self.reason = ""
+        self.exit_code, self.reason = 0, ""
         self.idle: Idle | None = None
         self.claim_at = 0.0
         self.claim_pause = idle_pause()
@@ -197,6 +196,7 @@ class _Loop:
         if isinstance(answer, Run):
             self.claimed = answer
             self.taken += 1
+            self.ahead.look()
             self.idle = None
             self.claim_pause.reset()
         elif answer is not Idle.AGAIN:

@@ -44,6 +44,7 @@ from besom.records import (
     Sweep,
     SweepDraft,
     SweepState,
+    Waiting,
 )
 
 
@@ -136,7 +137,7 @@ class Store(Protocol):
         """
         ...
 
-    def buffer(self, sweep_id: str) -> list[Suggestion]:
+    def buffer(self, sweep_id: str) -> list[Waiting]:
         """Give the suggestions that wait, stale ones too, in the order in which claims take them."""
         ...
 

@@ -17,7 +17,7 @@ from besom.records import (
     Progress,
     Run,
     RunState,
-    Suggestion,
+    Waiting,
 )
 from besom.store.relational.part import Part
 from besom.store.relational.rows import attempt_of, history_of, latest_attempt, params_of, run_of
@@ -134,10 +134,10 @@ class Reading(Part):
         """Read the two partial indexes and the buffer."""
         return [params_of(params) for (params,) in self._database.read(self._sql.active, {"sweep": sweep_id})]
 
-    def buffer(self, sweep_id: str) -> list[Suggestion]:
+    def buffer(self, sweep_id: str) -> list[Waiting]:
         """Walk the primary key."""
         rows = self._database.read(self._sql.buffer, (sweep_id,))
-        return [Suggestion(key, params_of(params)) for key, params in rows]
+        return [Waiting(key, params_of(params), stale_at) for key, params, stale_at in rows]
 
     def mark(self, sweep_id: str, run_id: str, rung: int, loss: float) -> None:
         """Insert or replace the mark."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from besom.errors import NotFoundError
-from besom.records import RunState, Sweep
+from besom.records import RunState, Sweep, Waiting
 from besom.store.base import Store
 from besom.testing.stores.ground import Ground, Time, batch, claim, claims_nothing, finish, point, sweep_with
 
@@ -134,8 +134,14 @@ class ProposalContract(Ground):
         assert claims_nothing(store, sweep)
 
     def test_the_buffer_gives_points_as_they_were_offered(self, store: Store) -> None:
-        sweep = sweep_with(store, 2)
-        assert store.buffer(sweep.id) == [point(0), point(1)]
+        sweep = sweep_with(store, 2, exhausted=False)
+        offer(store, sweep, [2], stale_at=7)
+        aging, first, second = point(2), point(0), point(1)
+        assert store.buffer(sweep.id) == [
+            Waiting(aging.key, aging.params, 7),
+            Waiting(first.key, first.params, None),
+            Waiting(second.key, second.params, None),
+        ]
         assert store.buffer("nothing") == []
 
 

@@ -19,7 +19,7 @@ UPDATE proposer SET lease = %(now)s WHERE sweep = %(sweep)s AND holder = %(holde
 SELECT term FROM proposer WHERE sweep = %s;
 
 -- name: buffer
-SELECT key, params FROM suggestion WHERE sweep = %s ORDER BY ordinal;
+SELECT key, params, stale_at FROM suggestion WHERE sweep = %s ORDER BY ordinal;
 
 -- name: last_ordinal
 SELECT coalesce(max(ordinal), 0) FROM suggestion WHERE sweep = %s;

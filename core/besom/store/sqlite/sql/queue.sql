@@ -18,7 +18,7 @@ UPDATE proposer SET lease = :now WHERE sweep = :sweep AND holder = :holder RETUR
 SELECT term FROM proposer WHERE sweep = ?;
 
 -- name: buffer
-SELECT key, params FROM suggestion WHERE sweep = ? ORDER BY ordinal;
+SELECT key, params, stale_at FROM suggestion WHERE sweep = ? ORDER BY ordinal;
 
 -- name: last_ordinal
 SELECT coalesce(max(ordinal), 0) FROM suggestion WHERE sweep = ?;

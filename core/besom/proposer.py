@@ -1,0 +1,225 @@
+"""Filling a sweep's buffer by its method: at a claim, or ahead of claims.
+
+Who fills it holds the sweep's proposer lease where suggestions are dear, so that nobody works in vain; what
+keeps the buffer right is the cursor, which only one offer moves on from where it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from besom.records import Batch, Observation, Params, Progress, RunState, Sweep, SweepState, Waiting
+
+if TYPE_CHECKING:
+    from besom.search.base import Method
+    from besom.store.base import Store
+
+PAGE = 1000  # rows read at a time, so that memory stays flat
+LARGEST_BATCH = 16_384  # suggestions asked for at a time while a nearly finished space is walked
+HANDING_OUT = frozenset({SweepState.PENDING, SweepState.RUNNING})
+
+KEEP = 16
+"""Results that may come before a suggestion made without them is out of date."""
+
+LEASE_SECONDS = 10.0
+GRACE = 0.1  # seconds after a result in which its agent claims the next run, as a rule
+QUICK, SLOW = 0.02, 0.25  # seconds between looks at the sweep, soon after a change and later
+ALONE = 3.0  # seconds after which a sweep with one run at a time needs no suggestions made ahead
+
+
+class Refilled(Enum):
+    """What a refill has brought."""
+
+    NEW = "new"  # or somebody else was first, or the method is at its end
+    SEEN = "seen"  # nothing, but the method has moved on
+    NOTHING = "nothing"  # the sweep takes nothing, or the method waits for results itself
+
+
+class Proposer:
+    """Asks a sweep's method for suggestions and offers them."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._method: tuple[int, Method] | None = None  # and the version of the config it was made from
+        self._stride = 0  # suggestions to ask for at least, after a batch without anything new
+
+    def method(self, sweep: Sweep) -> Method:
+        """Give the method of the sweep's present config."""
+        if self._method is None or self._method[0] != sweep.version:
+            from besom.search import create_method
+            from besom.sweepfile import from_mapping
+
+            config = from_mapping(sweep.config, source=f"sweep {sweep.id}")
+            self._method = (sweep.version, create_method(config))
+        return self._method[1]
+
+    def may_refill(self, sweep: Sweep) -> bool:
+        """Say whether more suggestions could ever be handed out."""
+        return sweep.state in HANDING_OUT and not sweep.exhausted and self._room(sweep) != 0
+
+    def refill(self, sweep: Sweep, *, term: int | None = None, instead_of: Waiting | None = None) -> Refilled:
+        """Ask the method once and offer what it says; with a `term`, as suggestions that age.
+
+        `instead_of` waits in the buffer and is replaced, unless it is claimed meanwhile.
+        """
+        ended = None if term is None else _ended(self.store.progress(sweep.id))
+        batch = self._propose(sweep, instead_of)
+        if batch is None:
+            return Refilled.NOTHING
+        new = self.store.offer(
+            sweep.id,
+            batch,
+            version=sweep.version,
+            cursor=sweep.cursor,
+            term=term,
+            stale_at=None if ended is None else ended + KEEP,
+            instead_of=None if instead_of is None else instead_of.key,
+        )
+        # Points that were run before are walked in ever longer strides.
+        lookahead = self.method(sweep).lookahead
+        self._stride = min(LARGEST_BATCH, 4 * max(self._stride, lookahead)) if new == 0 else 0
+        return Refilled.SEEN if new == 0 and not batch.exhausted else Refilled.NEW
+
+    def _propose(self, sweep: Sweep, instead_of: Waiting | None) -> Batch | None:
+        """Ask the method for what may follow; None when nothing may, or it waits for results itself."""
+        if sweep.state not in HANDING_OUT or sweep.exhausted:
+            return None
+        room = self._room(sweep)
+        if room is not None and instead_of is not None:
+            room += 1
+        if room == 0:
+            return None
+        method = self.method(sweep)
+        history = StoreHistory(self.store, sweep.id, instead_of)
+        count = 1 if instead_of else max(self._stride, method.lookahead)
+        if room is not None and self._stride == 0:
+            count = min(count, room)
+        batch = method.suggest(sweep.cursor, count, history)
+        if room is not None and (fitting := self._fitting(sweep, batch, room)) is not None:
+            batch = method.suggest(sweep.cursor, fitting, history)
+        if not batch.suggestions and not batch.exhausted and batch.cursor == sweep.cursor:
+            return None
+        return batch
+
+    def _room(self, sweep: Sweep) -> int | None:
+        """Count the runs that `run_cap` still allows; None when there is no cap."""
+        if sweep.run_cap is None:
+            return None
+        progress = self.store.progress(sweep.id)
+        return max(0, sweep.run_cap - progress.started - progress.buffered)
+
+    def _fitting(self, sweep: Sweep, batch: Batch, room: int) -> int | None:
+        """Give how many suggestions to ask for so that at most `room` are new; None when `batch` is fine."""
+        if len(batch.suggestions) <= room:
+            return None
+        new = 0
+        for index, suggestion in enumerate(batch.suggestions):
+            new += self.store.find_key(sweep.id, suggestion.key) is None
+            if new > room:
+                return index
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreHistory:
+    """What a method may read of its sweep, fetched only when it asks."""
+
+    store: Store
+    sweep_id: str
+    without: Waiting | None = None  # a suggestion that is about to be replaced
+
+    def observations(self, *, after: int = 0) -> Sequence[Observation]:
+        """Give ended runs with `changed` above `after`, in that order."""
+        found: list[Observation] = []
+        while page := self.store.observations(self.sweep_id, after=after, limit=PAGE):
+            found += page
+            after = page[-1].changed
+        return found
+
+    def active(self) -> Sequence[Params]:
+        """Give the parameters of what is running, queued or buffered."""
+        found = self.store.active(self.sweep_id)
+        if self.without is not None and self.without.params in found:
+            found.remove(self.without.params)
+        return found
+
+
+def keep_ahead(store: Store, sweep_id: str, holder: str, *, wait: Callable[[float], bool]) -> None:
+    """Hold the sweep's proposer lease and keep suggestions waiting, made from all but the newest results.
+
+    Returns when the lease is another's, the sweep hands nothing more out, runs come one at a time (their
+    claims are better off with the newest result), or `wait`, which passes seconds, says that it is time.
+    """
+    term = store.lease_proposer(sweep_id, holder, lease_seconds=LEASE_SECONDS)
+    if term is None:
+        return
+    try:
+        _Keeper(Proposer(store), sweep_id, holder, term).keep(wait)
+    finally:
+        store.lease_proposer(sweep_id, holder, lease_seconds=0)
+
+
+class _Keeper:
+    """One term as a sweep's proposer."""
+
+    def __init__(self, proposer: Proposer, sweep_id: str, holder: str, term: int) -> None:
+        self.proposer, self.store = proposer, proposer.store
+        self.sweep_id, self.holder, self.term = sweep_id, holder, term
+        self.known = -1  # ended runs at the latest look
+        self.since = 0.0  # when there were as many
+
+    def keep(self, wait: Callable[[float], bool]) -> None:
+        renew_at = company_at = time.monotonic()
+        pause = QUICK
+        while True:
+            now = time.monotonic()
+            if now >= renew_at:
+                lease = self.store.lease_proposer(self.sweep_id, self.holder, lease_seconds=LEASE_SECONDS)
+                if lease != self.term:
+                    return
+                renew_at = now + LEASE_SECONDS / 5
+            sweep, progress = self.store.get_sweep(self.sweep_id), self.store.progress(self.sweep_id)
+            running = progress.count(RunState.RUNNING)
+            if running > 1:
+                company_at = now
+            if sweep.state not in HANDING_OUT or sweep.exhausted or now - company_at > ALONE:
+                return
+            worked = self._step(sweep, progress, running, now)
+            pause = QUICK if worked else min(SLOW, 1.2 * pause)
+            if wait(0.0 if worked else pause):
+                return
+
+    def _step(self, sweep: Sweep, progress: Progress, running: int, now: float) -> bool:
+        """Make one suggestion if one is missing or out of date; say whether it was."""
+        ended = _ended(progress)
+        if ended != self.known:
+            self.known, self.since = ended, now
+        waiting = self.store.buffer(self.sweep_id)
+        fresh = [item for item in waiting if item.stale_at is None or item.stale_at > ended]
+        if len(fresh) < depth(running):
+            return self.proposer.refill(sweep, term=self.term) is Refilled.NEW
+        aging = [item for item in waiting if item.stale_at is not None]
+        if not aging or now - self.since < GRACE:
+            return False
+        made = [item.stale_at - KEEP for item in aging if item.stale_at is not None]
+        oldest = min(made)
+        if max(made) >= ended and oldest > ended - max(2, running):
+            return False  # what is handed out next is made from all results
+        stalest = [item for item, known in zip(aging, made, strict=True) if known == oldest][-1]
+        self.proposer.refill(sweep, term=self.term, instead_of=stalest)
+        return True
+
+
+def depth(running: int) -> int:
+    """Give how many suggestions should wait: more would be guesses about guesses."""
+    return min(16, 1 + running // 4)
+
+
+def _ended(progress: Progress) -> int:
+    return progress.count(
+        RunState.FINISHED, RunState.STOPPED, RunState.FAILED, RunState.CRASHED, RunState.KILLED
+    )
