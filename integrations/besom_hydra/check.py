@@ -46,7 +46,7 @@ def check_program(rehearsal: Rehearsal) -> list[str] | None:
 
 
 def _compose(rehearsal: Rehearsal, argv: Sequence[str]) -> Answer:
-    quiet = ("/usr/bin/env", "PYTHONWARNINGS=ignore")
+    quiet = ("/usr/bin/env", "-u", "HYDRA_FULL_ERROR", "PYTHONWARNINGS=ignore")
     return rehearsal.ask([*quiet, *(word for word in argv if word != CALLBACK), "--cfg", "job"])
 
 

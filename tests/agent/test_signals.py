@@ -197,7 +197,11 @@ def test_an_agent_started_under_nohup_ignores_sighup(lab: Lab) -> None:
 
 def test_hanging_up_preempts(lab: Lab) -> None:
     sweep = lab.shell_sweep("echo ready; exec sleep 60")
-    agent = lab.start_agent(sweep)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup an agent would ignore it, too
+    try:
+        agent = lab.start_agent(sweep)
+    finally:
+        signal.signal(signal.SIGHUP, before)
     lab.wait(lambda: started(lab))
     agent.send_signal(signal.SIGHUP)
     assert agent.wait(30) == 129
