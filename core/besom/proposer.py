@@ -25,7 +25,7 @@ HANDING_OUT = frozenset({SweepState.PENDING, SweepState.RUNNING})
 KEEP = 16
 """Results that may come before a suggestion made without them is out of date."""
 
-LEASE_SECONDS = 10.0
+LEASE_SECONDS = 5.0
 GRACE = 0.1  # seconds after a result in which its agent claims the next run, as a rule
 QUICK, SLOW = 0.02, 0.25  # seconds between looks at the sweep, soon after a change and later
 ALONE = 3.0  # seconds after which a sweep with one run at a time needs no suggestions made ahead
@@ -216,7 +216,7 @@ class _Keeper:
 
 def depth(running: int) -> int:
     """Give how many suggestions should wait: more would be guesses about guesses."""
-    return min(16, 1 + running // 4)
+    return min(16, 2 + running // 4)
 
 
 def _ended(progress: Progress) -> int:
