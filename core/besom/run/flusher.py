@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SHORTEST_PAUSE = 0.05  # seconds between two deliveries
+SHORTEST_PAUSE = 0.25  # seconds between two deliveries: rows that come in batches cost a third less
 LONGEST_PAUSE = 1.0
 LONGEST_BACKOFF = 30.0
 POLL = 2.0  # seconds between heartbeats of a program that asks should_stop
