@@ -44,7 +44,7 @@ SWEEP: dict[str, Any] = {
 
 def loss(params: Any) -> float:
     """Give what a run reports."""
-    return (params["x"] - 0.3) ** 2 + (params["y"] + 0.2) ** 2 + 0.1 * abs(params["dropout"] - 0.2)
+    return float((params["x"] - 0.3) ** 2 + (params["y"] + 0.2) ** 2 + 0.1 * abs(params["dropout"] - 0.2))
 
 
 def prepare(url: str, size: int) -> str:

@@ -27,6 +27,7 @@ KEEP = 16
 
 LEASE_SECONDS = 5.0
 GRACE = 0.1  # seconds after a result in which its agent claims the next run, as a rule
+QUIET = 1.0  # seconds after a result after which also what is handed out later is made anew
 QUICK, SLOW = 0.02, 0.25  # seconds between looks at the sweep, soon after a change and later
 ALONE = 3.0  # seconds after which a sweep with one run at a time needs no suggestions made ahead
 
@@ -61,10 +62,12 @@ class Proposer:
         """Say whether more suggestions could ever be handed out."""
         return sweep.state in HANDING_OUT and not sweep.exhausted and self._room(sweep) != 0
 
-    def refill(self, sweep: Sweep, *, term: int | None = None, instead_of: Waiting | None = None) -> Refilled:
+    def refill(
+        self, sweep: Sweep, *, term: int | None = None, instead_of: Sequence[Waiting] = ()
+    ) -> Refilled:
         """Ask the method once and offer what it says; with a `term`, as suggestions that age.
 
-        `instead_of` waits in the buffer and is replaced, unless it is claimed meanwhile.
+        The first of `instead_of` is replaced unless it is claimed meanwhile, as if none of them waited.
         """
         ended = None if term is None else _ended(self.store.progress(sweep.id))
         batch = self._propose(sweep, instead_of)
@@ -77,24 +80,25 @@ class Proposer:
             cursor=sweep.cursor,
             term=term,
             stale_at=None if ended is None else ended + KEEP,
-            instead_of=None if instead_of is None else instead_of.key,
+            instead_of=instead_of[0].key if instead_of else None,
         )
-        # Points that were run before are walked in ever longer strides.
-        lookahead = self.method(sweep).lookahead
-        self._stride = min(LARGEST_BATCH, 4 * max(self._stride, lookahead)) if new == 0 else 0
+        if not instead_of:
+            # Points that were run before are walked in ever longer strides.
+            lookahead = self.method(sweep).lookahead
+            self._stride = min(LARGEST_BATCH, 4 * max(self._stride, lookahead)) if new == 0 else 0
         return Refilled.SEEN if new == 0 and not batch.exhausted else Refilled.NEW
 
-    def _propose(self, sweep: Sweep, instead_of: Waiting | None) -> Batch | None:
+    def _propose(self, sweep: Sweep, instead_of: Sequence[Waiting]) -> Batch | None:
         """Ask the method for what may follow; None when nothing may, or it waits for results itself."""
         if sweep.state not in HANDING_OUT or sweep.exhausted:
             return None
         room = self._room(sweep)
-        if room is not None and instead_of is not None:
+        if room is not None and instead_of:
             room += 1
         if room == 0:
             return None
         method = self.method(sweep)
-        history = StoreHistory(self.store, sweep.id, instead_of)
+        history = StoreHistory(self.store, sweep.id, tuple(instead_of))
         count = 1 if instead_of else max(self._stride, method.lookahead)
         if room is not None and self._stride == 0:
             count = min(count, room)
@@ -130,7 +134,7 @@ class StoreHistory:
 
     store: Store
     sweep_id: str
-    without: Waiting | None = None  # a suggestion that is about to be replaced
+    without: tuple[Waiting, ...] = ()  # suggestions to leave out of what is active
 
     def observations(self, *, after: int = 0) -> Sequence[Observation]:
         """Give ended runs with `changed` above `after`, in that order."""
@@ -143,8 +147,9 @@ class StoreHistory:
     def active(self) -> Sequence[Params]:
         """Give the parameters of what is running, queued or buffered."""
         found = self.store.active(self.sweep_id)
-        if self.without is not None and self.without.params in found:
-            found.remove(self.without.params)
+        for item in self.without:
+            if item.params in found:
+                found.remove(item.params)
         return found
 
 
@@ -199,19 +204,23 @@ class _Keeper:
         if ended != self.known:
             self.known, self.since = ended, now
         waiting = self.store.buffer(self.sweep_id)
-        fresh = [item for item in waiting if item.stale_at is None or item.stale_at > ended]
-        if len(fresh) < depth(running):
+        quiet = now - self.since
+        if waiting and quiet >= GRACE and self._outdated(waiting[0], ended):
+            self._replace(sweep, waiting, 0)
+        elif len(waiting) < depth(running):
             return self.proposer.refill(sweep, term=self.term) is Refilled.NEW
-        aging = [item for item in waiting if item.stale_at is not None]
-        if not aging or now - self.since < GRACE:
+        elif quiet >= QUIET and (late := [i for i, one in enumerate(waiting) if self._outdated(one, ended)]):
+            self._replace(sweep, waiting, late[0])
+        else:
             return False
-        made = [item.stale_at - KEEP for item in aging if item.stale_at is not None]
-        oldest = min(made)
-        if max(made) >= ended and oldest > ended - max(2, running):
-            return False  # what is handed out next is made from all results
-        stalest = [item for item, known in zip(aging, made, strict=True) if known == oldest][-1]
-        self.proposer.refill(sweep, term=self.term, instead_of=stalest)
         return True
+
+    def _outdated(self, item: Waiting, ended: int) -> bool:
+        return item.stale_at is not None and item.stale_at - KEEP < ended
+
+    def _replace(self, sweep: Sweep, waiting: list[Waiting], place: int) -> None:
+        """Make a suggestion anew, as if those behind it were not there: it will be handed out before them."""
+        self.proposer.refill(sweep, term=self.term, instead_of=waiting[place:])
 
 
 def depth(running: int) -> int:

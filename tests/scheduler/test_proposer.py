@@ -72,7 +72,8 @@ def test_one_agent_alone_gets_suggestions_made_from_all_its_results(
     store: Store, new_sweep: NewSweep
 ) -> None:
     def walk(sweep: Sweep) -> list[Any]:
-        hands, found = hands_of(store, sweep), []
+        hands = hands_of(store, sweep)
+        found: list[Any] = []
         for _ in range(8):
             run = claim(hands)
             assert store.buffer(sweep.id) == []
@@ -114,7 +115,8 @@ def test_guesses_exhaust_no_finite_space_twice(
     monkeypatch.setattr(scheduler_module, "PATIENCE", 0.0)
     sweep = new_sweep(method="bayes", parameters={"a": {"values": [1, 2, 3]}, "b": {"min": 1, "max": 2}})
     store.lease_proposer(sweep.id, "silent", lease_seconds=600)
-    hands, found = hands_of(store, sweep), []
+    hands = hands_of(store, sweep)
+    found: list[str] = []
     deadline = time.monotonic() + 30
     while len(found) < 4:
         assert time.monotonic() < deadline
@@ -140,7 +142,7 @@ def test_a_refill_with_a_term_ages_and_one_in_place_of_another_replaces_it(
     assert proposer.refill(store.get_sweep(sweep.id), term=term) is Refilled.NEW
     (old,) = store.buffer(sweep.id)
     assert old.stale_at == 10 + KEEP
-    assert proposer.refill(store.get_sweep(sweep.id), term=term, instead_of=old) is Refilled.NEW
+    assert proposer.refill(store.get_sweep(sweep.id), term=term, instead_of=[old]) is Refilled.NEW
     (new,) = store.buffer(sweep.id)
     assert new.key != old.key
 
@@ -153,7 +155,7 @@ def test_replacing_what_waits_fits_under_a_run_cap(store: Store, new_sweep: NewS
     (old,) = store.buffer(sweep.id)
     assert not proposer.may_refill(store.get_sweep(sweep.id))
     assert proposer.refill(store.get_sweep(sweep.id), term=term) is Refilled.NOTHING
-    assert proposer.refill(store.get_sweep(sweep.id), term=term, instead_of=old) is Refilled.NEW
+    assert proposer.refill(store.get_sweep(sweep.id), term=term, instead_of=[old]) is Refilled.NEW
     assert len(store.buffer(sweep.id)) == 1
 
 
@@ -219,9 +221,11 @@ def test_a_proposer_that_is_killed_doubles_and_loses_nothing(store: Store, new_s
 def test_a_proposer_without_the_lease_leaves_at_once(store: Store, new_sweep: NewSweep) -> None:
     sweep = new_sweep(**BAYES)
     store.lease_proposer(sweep.id, "another", lease_seconds=60)
-    waits: list[float] = []
-    keep_ahead(store, sweep.id, "me", wait=lambda seconds: bool(waits.append(seconds)))
-    assert waits == []
+
+    def wait(seconds: float) -> bool:
+        raise AssertionError("it has nothing to wait for")
+
+    keep_ahead(store, sweep.id, "me", wait=wait)
     assert store.buffer(sweep.id) == []
 
 

@@ -122,10 +122,9 @@ class Store(Protocol):
         Returns how many were new; suggestions whose key is in the buffer or has a run are dropped. Returns
         None, and does nothing, when the sweep is no longer at (`version`, `cursor`): another agent was first;
         when `term` is not that of the proposer's lease; or when nothing waits with the key `instead_of`. What
-        does is dropped for the new ones.
+        does is dropped, and the first suggestion takes its place; else they go to the end.
 
-        Suggestions with `stale_at` go to the head of the buffer, behind what was released, and are dropped by
-        a claim that finds so many ended runs in the sweep, unless it is exhausted. Others go to the end.
+        A claim that finds `stale_at` ended runs in the sweep drops them, unless the sweep is exhausted.
         """
         ...
 

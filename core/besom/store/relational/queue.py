@@ -11,9 +11,6 @@ from besom.store.relational.database import Transaction
 from besom.store.relational.part import Gate, Part
 from besom.store.relational.rows import dumps, finite, plain, run_of
 
-HEAD = -(1 << 40)
-"""Below this are the ordinals of released points, which nothing is put in front of."""
-
 LEASE_RAN_OUT = "its lease ran out: nothing was heard of its process"
 
 
@@ -54,31 +51,24 @@ class Queue(Part):
             self._database.lock_sweep(transaction, sweep_id)
             if term is not None and self._term(transaction, sweep_id) != term:
                 return None
-            if instead_of is not None and not self._waits(transaction, sweep_id, instead_of):
+            place = self._place(transaction, sweep_id, instead_of)
+            if instead_of is not None and place is None:
                 return None
             if transaction.execute(self._sql.offer_cursor, swap).rowcount == 0:
                 self._gate(transaction, sweep_id)
                 return None
             if instead_of is not None:
                 transaction.execute(self._sql.drop_suggestion, (sweep_id, instead_of))
-            if not columns:
-                return 0
-            first = self._first_ordinal(transaction, sweep_id, None if stale_at is None else len(columns))
-            for ordinal, column in enumerate(columns, start=first):
+            last = transaction.execute(self._sql.last_ordinal, (sweep_id,)).fetchone()[0]
+            for ordinal, column in enumerate(columns, start=last + 1):
                 column["ordinal"] = ordinal
-            return transaction.executemany(self._sql.offer, columns).rowcount
+            if columns and place is not None:
+                columns[0]["ordinal"] = place
+            return transaction.executemany(self._sql.offer, columns).rowcount if columns else 0
 
-    def _first_ordinal(self, transaction: Transaction, sweep_id: str, ahead: int | None) -> int:
-        """Give the place behind what waits, or the first of `ahead` places in front of it."""
-        if ahead is None:
-            last: int = transaction.execute(self._sql.last_ordinal, (sweep_id,)).fetchone()[0]
-            return last + 1
-        where = {"sweep": sweep_id, "head": HEAD}
-        first: int = transaction.execute(self._sql.first_ordinal, where).fetchone()[0]
-        return first - ahead
-
-    def _waits(self, transaction: Transaction, sweep_id: str, key: str) -> bool:
-        return transaction.execute(self._sql.waits, (sweep_id, key)).fetchone() is not None
+    def _place(self, transaction: Transaction, sweep_id: str, key: str | None) -> int | None:
+        row = transaction.execute(self._sql.place, (sweep_id, key)).fetchone() if key is not None else None
+        return None if row is None else row[0]
 
     def _term(self, transaction: Transaction, sweep_id: str) -> int | None:
         row = transaction.execute(self._sql.proposer_term, (sweep_id,)).fetchone()

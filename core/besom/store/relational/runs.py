@@ -19,7 +19,7 @@ from besom.records import (
     SweepState,
 )
 from besom.store.relational.database import Transaction
-from besom.store.relational.queue import HEAD, Queue
+from besom.store.relational.queue import Queue
 from besom.store.relational.rows import directive_of, dumps, finite, metric_of, plain, run_of
 
 RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -303,5 +303,5 @@ class Runs(Queue):
             ):
                 transaction.execute(sql, (run_id,))
             if release and run.sweep_id is not None:
-                point = {"sweep": run.sweep_id, "key": run.key, "params": dumps(run.params), "head": HEAD}
+                point = {"sweep": run.sweep_id, "key": run.key, "params": dumps(run.params)}
                 transaction.execute(self._sql.release, point)

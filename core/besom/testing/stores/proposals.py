@@ -67,32 +67,16 @@ class ProposalContract(Ground):
         assert store.buffer(sweep.id) == []
         assert store.offer(sweep.id, batch([0]), version=1, cursor=0, term=new) == 1
 
-    def test_suggestions_that_age_go_ahead_of_older_ones(self, store: Store) -> None:
-        sweep = sweep_with(store, 2, exhausted=False)
-        offer(store, sweep, [10, 11], stale_at=5)
-        offer(store, sweep, [20, 21], stale_at=5)
-        assert keys(store, sweep) == ["k20", "k21", "k10", "k11", "k0", "k1"]
-        assert [claim(store, sweep).key for _ in range(6)] == ["k20", "k21", "k10", "k11", "k0", "k1"]
-        assert store.buffer(sweep.id) == []
-
-    def test_a_released_point_stays_ahead_of_suggestions_that_age(self, store: Store) -> None:
-        sweep = sweep_with(store, 1, exhausted=False)
-        run = finish(store, claim(store, sweep))
-        offer(store, sweep, [10], stale_at=5)
-        store.delete_run(run.id, release=True)
-        offer(store, sweep, [11], stale_at=5)
-        assert keys(store, sweep) == ["k0", "k11", "k10"]
-
     def test_a_claim_drops_suggestions_that_are_stale(self, store: Store) -> None:
         sweep = sweep_with(store, 2, exhausted=False)
-        offer(store, sweep, [10], stale_at=2)
-        offer(store, sweep, [11, 12], stale_at=1)
-        assert claim(store, sweep).key == "k11"
-        finish(store, claim(store, sweep), state=RunState.FAILED)
-        assert claim(store, sweep).key == "k10"
+        offer(store, sweep, [10], stale_at=1)
+        offer(store, sweep, [11], stale_at=2)
         offer(store, sweep, [12], stale_at=1)
-        assert claim(store, sweep).key == "k0"
-        assert keys(store, sweep) == ["k1"]
+        finish(store, claim(store, sweep), state=RunState.FAILED)
+        assert claim(store, sweep).key == "k1"
+        assert claim(store, sweep).key == "k11"
+        assert claims_nothing(store, sweep)
+        assert keys(store, sweep) == []
 
     def test_nothing_is_stale_in_a_sweep_that_is_exhausted(self, store: Store) -> None:
         sweep = sweep_with(store, 1, exhausted=False)
@@ -104,9 +88,10 @@ class ProposalContract(Ground):
         sweep = sweep_with(store, 0, exhausted=False)
         offer(store, sweep, [10, 11], stale_at=5)
         assert offer(store, sweep, [12], stale_at=6, instead_of="k11") == 1
-        assert keys(store, sweep) == ["k12", "k10"]
-        assert offer(store, sweep, [10], stale_at=7, instead_of="k10") == 1
         assert keys(store, sweep) == ["k10", "k12"]
+        assert offer(store, sweep, [10], stale_at=7, instead_of="k10") == 1
+        assert offer(store, sweep, [13, 14], stale_at=7, instead_of="k10") == 2
+        assert keys(store, sweep) == ["k13", "k12", "k14"]
 
     def test_an_offer_in_place_of_what_was_claimed_does_nothing(self, store: Store) -> None:
         sweep = sweep_with(store, 0, exhausted=False)
@@ -138,9 +123,9 @@ class ProposalContract(Ground):
         offer(store, sweep, [2], stale_at=7)
         aging, first, second = point(2), point(0), point(1)
         assert store.buffer(sweep.id) == [
-            Waiting(aging.key, aging.params, 7),
             Waiting(first.key, first.params, None),
             Waiting(second.key, second.params, None),
+            Waiting(aging.key, aging.params, 7),
         ]
         assert store.buffer("nothing") == []
 

@@ -1,10 +1,6 @@
 -- name: offer_cursor
 UPDATE sweep SET cursor = %(next)s, exhausted = %(exhausted)s::int, updated = %(now)s WHERE id = %(sweep)s AND version = %(version)s AND cursor = %(cursor)s;
 
--- name: first_ordinal
--- What was released stays in front of it.
-SELECT coalesce(min(ordinal), 1) FROM suggestion WHERE sweep = %(sweep)s AND ordinal >= %(head)s;
-
 -- name: lease_proposer
 INSERT INTO proposer VALUES (%(sweep)s, %(holder)s, 1, %(until)s)
 ON CONFLICT (sweep) DO UPDATE SET term = proposer.term + (proposer.holder <> excluded.holder)::int, holder = excluded.holder,
@@ -29,14 +25,14 @@ INSERT INTO suggestion SELECT %(sweep)s::text, %(ordinal)s, %(key)s::text, %(par
 WHERE NOT EXISTS (SELECT 1 FROM run WHERE sweep = %(sweep)s AND key = %(key)s)
 ON CONFLICT DO NOTHING;
 
--- name: waits
-SELECT 1 FROM suggestion WHERE sweep = %s AND key = %s;
+-- name: place
+SELECT ordinal FROM suggestion WHERE sweep = %s AND key = %s;
 
 -- name: drop_suggestion
 DELETE FROM suggestion WHERE sweep = %s AND key = %s;
 
 -- name: release
-INSERT INTO suggestion SELECT %(sweep)s::text, least(coalesce(min(ordinal), 1), %(head)s) - 1, %(key)s::text, %(params)s::text, NULL::bigint FROM suggestion WHERE sweep = %(sweep)s
+INSERT INTO suggestion SELECT %(sweep)s::text, coalesce(min(ordinal), 1) - 1, %(key)s::text, %(params)s::text, NULL::bigint FROM suggestion WHERE sweep = %(sweep)s
 ON CONFLICT DO NOTHING;
 
 -- name: next_number

@@ -1,10 +1,6 @@
 -- name: offer_cursor
 UPDATE sweep SET cursor = :next, exhausted = :exhausted, updated = :now WHERE id = :sweep AND version = :version AND cursor = :cursor;
 
--- name: first_ordinal
--- What was released stays in front of it.
-SELECT coalesce(min(ordinal), 1) FROM suggestion WHERE sweep = :sweep AND ordinal >= :head;
-
 -- name: lease_proposer
 INSERT INTO proposer VALUES (:sweep, :holder, 1, :until)
 ON CONFLICT DO UPDATE SET term = term + (holder <> excluded.holder), holder = excluded.holder, lease = excluded.lease
@@ -27,14 +23,14 @@ SELECT coalesce(max(ordinal), 0) FROM suggestion WHERE sweep = ?;
 INSERT OR IGNORE INTO suggestion SELECT :sweep, :ordinal, :key, :params, :stale_at
 WHERE NOT EXISTS (SELECT 1 FROM run WHERE sweep = :sweep AND key = :key);
 
--- name: waits
-SELECT 1 FROM suggestion WHERE sweep = ? AND key = ?;
+-- name: place
+SELECT ordinal FROM suggestion WHERE sweep = ? AND key = ?;
 
 -- name: drop_suggestion
 DELETE FROM suggestion WHERE sweep = ? AND key = ?;
 
 -- name: release
-INSERT OR IGNORE INTO suggestion SELECT :sweep, min(coalesce(min(ordinal), 1), :head) - 1, :key, :params, NULL FROM suggestion WHERE sweep = :sweep;
+INSERT OR IGNORE INTO suggestion SELECT :sweep, coalesce(min(ordinal), 1) - 1, :key, :params, NULL FROM suggestion WHERE sweep = :sweep;
 
 -- name: next_number
 SELECT numbers + 1 FROM tally WHERE sweep = ?;
