@@ -204,11 +204,13 @@ class Cloud:
 
     def get(self, uri: str) -> bytes | None:
         """Give an object, or None if it is not there."""
+        from botocore.exceptions import HTTPClientError, IncompleteReadError
+
         bucket, key = split_s3(uri)
         try:
             answer = self._s3_call("get_object", Bucket=bucket, Key=key)
             return None if answer is None else answer["Body"].read()
-        except OSError as error:
+        except (OSError, HTTPClientError, IncompleteReadError) as error:
             raise NotNowError("unreachable", f"{uri}: {error}") from error
 
     def exists(self, uri: str) -> bool:

@@ -73,6 +73,7 @@ class Record:
     base: str
     checkpoints: str  # the S3 prefix of this run's own checkpoints
     time: float
+    printed: int = 0  # how long the run's output.log was before
 
 
 class Fleet:
@@ -112,7 +113,9 @@ class Fleet:
         for mirror in job.mirrors:
             own = shared if len(runs) == 1 else f"{shared}{mirror.run.id}/"
             write_run_folder(mirror.folder, mirror.run, sweep)
-            _write(mirror.folder, mirror.run.attempt, Record(name, leases, self._layout.base, own, now))
+            mirror.log_begin = mirror.folder.output.stat().st_size if mirror.folder.output.exists() else 0
+            record = Record(name, leases, self._layout.base, own, now, mirror.log_begin)
+            _write(mirror.folder, mirror.run.attempt, record)
         return job
 
     def recorded(self, run: Run, left: Mapping[Lease, Run]) -> list[Run]:
@@ -127,6 +130,9 @@ class Fleet:
         if record is None:
             return None
         job = self._job(store, sweep, runs, name=record.job, layout=Layout(record.base), since=record.time)
+        for mirror in job.mirrors:
+            mine = read_record(mirror.folder, mirror.run.attempt)
+            mirror.log_begin = mine.printed if mine else 0
         job.submitted = self._cloud.describe(job.name) is not None
         return job
 
@@ -186,7 +192,8 @@ def read_record(folder: RunFolder, attempt: int) -> Record | None:
     except FileNotFoundError:
         return None
     runs = tuple(Lease(run_id, number) for run_id, number in found["runs"])
-    return Record(found["job"], runs, found["base"], found["checkpoints"], found["time"])
+    printed = found.get("printed", 0)
+    return Record(found["job"], runs, found["base"], found["checkpoints"], found["time"], printed)
 
 
 def _write(folder: RunFolder, attempt: int, record: Record) -> None:
@@ -200,6 +207,7 @@ def _write(folder: RunFolder, attempt: int, record: Record) -> None:
                 "base": record.base,
                 "checkpoints": record.checkpoints,
                 "time": record.time,
+                "printed": record.printed,
             }
         ),
         encoding="utf-8",

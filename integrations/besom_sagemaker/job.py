@@ -15,6 +15,7 @@
     code/<sha>/                          the channel `besom`
     jobs/<job name>/job.json             the channel `besom_job`
     runs/<run>/a<attempt>/               `RunSpec.prefix`
+        console/<offset>.txt             what the program printed, in parts like the journal's
         journal/<offset>.jsonl           the journal in parts, each named by the 20-digit offset it begins at
         status.json                      `RunStatus`, written at its start, its end, and whenever parts were
         stop.json                        `StopRequest`, written by the client
@@ -24,7 +25,8 @@ The parts in the order of their names, put together, are the run's journal as `b
 them with `besom.journal.Delivery`, which goes on where the last delivery stopped (not with `replay`, which
 trusts the `delivered` entry that the program wrote for the store it had inside the job). Parts never overlap
 and hold whole lines only; `RunStatus.journal_bytes` is how long they are together, so a run is all there once
-its status has ended and that many bytes have come.
+its status has ended and that many bytes have come. What was printed comes in the same way, without secrets,
+up to 32 MiB; only parts below `RunStatus.log_bytes` are valid.
 
 **Stops.** To stop one run, write `stop.json` into its prefix: the runner looks three times a second, and the
 program sees it as `should_stop`, or as SIGTERM if it never asks. To stop a whole job, call StopTrainingJob:
@@ -188,6 +190,7 @@ class RunStatus:
     job_name: str = ""
     restarts: int = 0  # how often the job was started again during this attempt
     journal_bytes: int = 0  # of all parts written so far
+    log_bytes: int = 0  # the same of what was printed
     checkpoint: str | None = None  # the last `run.save_checkpoint`, a path inside the job
     stop: str | None = None  # the action asked for by a stop.json that the runner has seen
     outcome: Outcome | None = None  # once ended

@@ -1,8 +1,9 @@
-"""A run's journal, brought from S3 into this machine's run folder and from there into the store."""
+"""A run's journal and log, brought from S3 into its run folder here; the journal into the store, too."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from besom.folders import RunFolder
 from besom.journal import Delivery
@@ -14,6 +15,8 @@ from besom_sagemaker.job import STATUS, STOP, RunSpec, RunStatus, StopRequest, r
 
 _PARTS = "journal/"
 _PART_END = ".jsonl"
+_LOG_PARTS = "console/"
+_LOG_END = ".txt"
 
 
 @dataclass(slots=True)
@@ -31,7 +34,9 @@ class Mirror:
     asked_at: float = 0.0
     settled: bool = False  # its end is in the store, or the run is lost to us
     unstorable: bool = False  # nothing more that it reports can be stored
+    log_begin: int = 0  # where in output.log this attempt begins
     _have: int = -1  # bytes of the journal on disk; -1: not looked yet
+    _log_have: int = -1  # the same for what it printed
     _etag: str = ""
     _delivery: Delivery | None = field(default=None, repr=False)
 
@@ -50,19 +55,24 @@ class Mirror:
     def complete(self) -> bool:
         """Say whether it has ended and all that it logged is here."""
         status = self.status
-        return status is not None and status.state == "ended" and self._have >= status.journal_bytes
+        return (
+            status is not None
+            and status.state == "ended"
+            and self._have >= status.journal_bytes
+            and self._log_have >= status.log_bytes
+        )
 
     def fetch(self, cloud: Cloud) -> None:
-        """Bring what is new: parts of the journal, and the status."""
+        """Bring what is new: parts of the journal, the status, and parts of what it printed."""
         path = self.folder.journal(self.run.attempt)
         if self._have < 0:
             self.folder.path.mkdir(parents=True, exist_ok=True)
             path.touch()
-            on_disk, first, after = path.stat().st_size, True, ""
+            on_disk, first, after = path.stat().st_size, True, _PARTS
         else:
             # Behind the last part that is here; `~` sorts after the "." of its ending.
             on_disk, first = self._have, False
-            after = f"{_PARTS}{max(0, self._have - 1):020d}~" if self._have else ""
+            after = f"{_PARTS}{max(0, self._have - 1):020d}~" if self._have else _PARTS
         have, etag = 0 if first else self._have, self._etag
         for found in cloud.find(self.spec.prefix, after=after):
             if found.key.startswith(_PARTS) and found.key.endswith(_PART_END):
@@ -70,7 +80,7 @@ class Mirror:
                 if begins != have:
                     continue  # it is here already
                 if not first or begins + found.size > on_disk:
-                    self._append(cloud, found.key, have)
+                    _append(cloud, self.spec.prefix + found.key, path, have)
                 have = begins + found.size
             elif found.key == STATUS:
                 etag = found.etag
@@ -78,13 +88,24 @@ class Mirror:
         if etag != self._etag:
             self._read_status(cloud)
             self._etag = etag
+        if self.status is not None and self._log_have < self.status.log_bytes:
+            self._fetch_log(cloud, self.status.log_bytes)
 
-    def _append(self, cloud: Cloud, key: str, have: int) -> None:
-        data = cloud.get(self.spec.prefix + key) or b""
-        with self.folder.journal(self.run.attempt).open("r+b") as file:
-            file.truncate(have)  # half a part, left by a driver that was killed
-            file.seek(have)
-            file.write(data)
+    def _fetch_log(self, cloud: Cloud, end: int) -> None:
+        """Add to output.log the parts that lie below `end`."""
+        path = self.folder.output
+        path.touch()
+        have, on_disk = max(0, self._log_have), path.stat().st_size - self.log_begin
+        after = f"{_LOG_PARTS}{have - 1:020d}~" if have else _LOG_PARTS
+        for found in cloud.find(self.spec.prefix, after=after):
+            if not found.key.startswith(_LOG_PARTS) or have >= end:
+                break
+            if int(found.key[len(_LOG_PARTS) : -len(_LOG_END)]) != have:
+                continue
+            if have + found.size > on_disk:
+                _append(cloud, self.spec.prefix + found.key, path, self.log_begin + have)
+            have += found.size
+        self._log_have = have
 
     def _read_status(self, cloud: Cloud) -> None:
         text = cloud.get(self.spec.prefix + STATUS)
@@ -124,3 +145,12 @@ class Mirror:
         if self._delivery is not None:
             self._delivery.close()
             self._delivery = None
+
+
+def _append(cloud: Cloud, address: str, path: Path, have: int) -> None:
+    """Add an object to a file of which `have` bytes are good."""
+    data = cloud.get(address) or b""
+    with path.open("r+b") as file:
+        file.truncate(have)  # half a part, left by a driver that was killed
+        file.seek(have)
+        file.write(data)

@@ -10,7 +10,7 @@ import hashlib
 import io
 import tarfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,31 +112,46 @@ def _add(archive: zipfile.ZipFile, root: Path, name: str, paths: Iterable[str]) 
 
 
 def requirement_files(
-    template: JobTemplate, program: str | None, requirements: str | Path | Iterable[str] | None
+    template: JobTemplate,
+    program: str | None,
+    requirements: str | Path | Iterable[str] | None,
+    *,
+    image_provides: Sequence[str] | None = None,
+    allow_missing: Sequence[str] = (),
 ) -> dict[str, bytes]:
     """Give requirements.txt, and the wheels it names, for channel `besom`; nothing if no packages are needed.
 
     "auto" works them out from what the program imports; besom itself comes along anyway. A path is taken as
-    it is, and so are lines. UnresolvedImportsError for imports that nothing here provides.
+    it is, and so are lines. `image_provides` and `allow_missing` are for "auto", as `gather_requirements`
+    takes them. UnresolvedImportsError for imports that nothing here provides.
     """
     if requirements is None:
         return {}
     if requirements == "auto":
         folder = template.source_dir
-        return _gathered(folder, program) if folder is not None and program is not None else {}
+        if folder is None or program is None:
+            return {}
+        return _gathered(folder, program, image_provides, allow_missing)
     if isinstance(requirements, (str, Path)):
         return {REQUIREMENTS: Path(requirements).read_bytes()}
     return {REQUIREMENTS: "".join(f"{line}\n" for line in requirements).encode()}
 
 
-def _gathered(folder: Path, program: str) -> dict[str, bytes]:
-    from besom_sagemaker.requirements import gather_requirements
+def _gathered(
+    folder: Path, program: str, image_provides: Sequence[str] | None, allow_missing: Sequence[str]
+) -> dict[str, bytes]:
+    from besom_sagemaker.requirements import IMAGE_PROVIDES, gather_requirements
 
     entry = folder / program
     if entry.suffix != ".py" or not entry.is_file():
         return {}
-    found = gather_requirements(entry, folder, allow_missing=_PACKAGES)
+    found = gather_requirements(
+        entry,
+        folder,
+        image_provides=IMAGE_PROVIDES if image_provides is None else image_provides,
+        allow_missing=(*_PACKAGES, *allow_missing),
+    )
     found.refuse_missing()
     kept = tuple(one for one in found.requirements if one.name != "besom")
     wheels = {name: data for name, data in found.wheels.items() if not name.startswith("besom-")}
-    return replace(found, requirements=kept, wheels=wheels).files() if kept else {}
+    return replace(found, requirements=kept, wheels=wheels).files() if kept or found.image_has else {}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from besom.errors import NotFoundError, UsageError
-from besom.folders import besom_dir, default_store
+from besom.folders import besom_dir
 from besom.records import ENDED, Metric, Progress, Run, RunState, Sweep, SweepState
 from besom_sagemaker.auth import remembered
 from besom_sagemaker.guard import check_settings, refuse_secrets, refuse_secrets_of_sdk
@@ -18,6 +18,7 @@ from besom_sagemaker.job import Layout
 from besom_sagemaker.lock import driver_runs, only_driver, sagemaker_folder, stop_jobs
 from besom_sagemaker.plan import JobOptions
 from besom_sagemaker.settings import is_networked, merge_settings, read_sweep
+from besom_sagemaker.stored import find_sweep, opened
 from besom_sagemaker.template import JobTemplate, read_template
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class SageMakerSweep:
     `trials_per_job` runs share a job, one after another, which saves a start of minutes each; "until_done"
     needs a networked store. `secrets` are references such as "secretsmanager:name#key", never values.
     `prices` are dollars per hour by instance type; `budget_usd` ends the sweep when so much is spent.
+    `image_provides` names packages that "auto" requirements leave to the image (with * for any letters),
+    `allow_missing` imports that may be missing, `allow_leaks` paths where what looks like a secret is none.
     """
 
     def __init__(
@@ -66,6 +69,8 @@ class SageMakerSweep:
         store: str | None = None,
         secrets: Mapping[str, str] | None = None,
         requirements: str | Path | Sequence[str] | None = "auto",
+        image_provides: Sequence[str] | None = None,
+        allow_missing: Sequence[str] | None = None,
         max_jobs: int | None = None,
         trials_per_job: PerJob | None = None,
         count: int | None = None,
@@ -81,7 +86,7 @@ class SageMakerSweep:
         tags: Mapping[str, str] | None = None,
         timeout: float | None = None,
         toolkit: bool | None = None,
-        allow_leaks: Sequence[str] = (),
+        allow_leaks: Sequence[str] | None = None,
         poll_seconds: float | None = None,
         region: str | None = None,
         session: Any = None,
@@ -91,11 +96,12 @@ class SageMakerSweep:
             "count": count, "spot": spot, "max_wait": max_wait, "keep_alive": keep_alive,
             "budget_usd": budget_usd, "prices": prices, "s3_prefix": s3_prefix, "environment": environment,
             "tags": tags, "timeout": timeout, "toolkit": toolkit, "poll_seconds": poll_seconds,
-            "region": region,
+            "region": region, "image_provides": image_provides, "allow_missing": allow_missing,
+            "allow_leaks": allow_leaks,
         }  # fmt: skip
         self._config = read_sweep(sweep)
         # The SDKs upload code while they make a request, so theirs is looked at before.
-        refuse_secrets_of_sdk(template, {**remembered(), **(secrets or {})}, allow=allow_leaks)
+        refuse_secrets_of_sdk(template, {**remembered(), **(secrets or {})}, allow=allow_leaks or ())
         self.template: JobTemplate = read_template(
             template, inputs=inputs, program=program, source_dir=source_dir
         )
@@ -104,7 +110,10 @@ class SageMakerSweep:
         self._requirements = self._settings.pop("requirements", requirements)
         self._session = session or self.template.session
         refuse_secrets(
-            self.template, self._settings.get("environment") or {}, self._secrets, allow=allow_leaks
+            self.template,
+            self._settings.get("environment") or {},
+            self._secrets,
+            allow=self._settings.get("allow_leaks") or (),
         )
         check_settings(self._settings, self.template)
         self._job_references()
@@ -333,39 +342,23 @@ class SageMakerSweep:
         from besom_sagemaker.package import build_files, requirement_files, upload
 
         program = self.template.program or self._config.program
-        files = build_files(self.template, requirement_files(self.template, program, self._requirements))
-        return upload(cloud, layout, self.template, files)
+        needed = requirement_files(
+            self.template,
+            program,
+            self._requirements,
+            image_provides=self._settings.get("image_provides"),
+            allow_missing=self._settings.get("allow_missing") or (),
+        )
+        return upload(cloud, layout, self.template, build_files(self.template, needed))
 
     # ---- the sweep in its store
 
-    @contextmanager
-    def _open_store(self) -> Generator[Store]:
-        from besom.store import open_store
-
-        store = open_store(self._address())
-        try:
-            yield store
-        finally:
-            store.close()
+    def _open_store(self) -> AbstractContextManager[Store]:
+        return opened(self._settings.get("store"), region=self._settings.get("region"))
 
     @property
     def _networked(self) -> bool:
         return is_networked(str(self._settings.get("store") or ""))
-
-    def _address(self) -> str:
-        """Give the store's address, read from AWS where it is given by reference."""
-        from besom_sagemaker.references import resolve
-
-        given = self._settings.get("store")
-        if not self._networked:
-            return str(given or default_store())
-        address = resolve({"BESOM_STORE": str(given)}, region=self._settings.get("region"))["BESOM_STORE"]
-        if not is_networked(address):
-            raise UsageError(
-                f"store={given!r} leads to an SQLite file, which no job can reach; leave store out and the"
-                " sweep stays in a file on this machine, or refer to a store that is on the network"
-            )
-        return address
 
     def _create(self, store: Store, *, new: bool) -> Sweep:
         from besom.sweep import create_sweep
@@ -379,15 +372,7 @@ class SageMakerSweep:
     def _find(self, store: Store) -> Sweep | None:
         if self._sweep_id is not None:
             return store.get_sweep(self._sweep_id)
-        config, text = self._config, self._config.text
-        folder = str(Path(config.source).absolute().parent) if Path(config.source).is_file() else None
-        for sweep in store.list_sweeps():
-            if sweep.folder != folder:
-                continue
-            same_raw = {**sweep.config, "seed": None} == {**config.raw, "seed": None}
-            if (sweep.text == text) if text else same_raw:
-                return sweep
-        return None
+        return find_sweep(store, self._config)
 
     def _found(self, store: Store) -> Sweep:
         sweep = self._find(store)

@@ -142,6 +142,8 @@ def _from_file(path: Path, inputs: Any) -> JobTemplate:
     request = dict(cast("Mapping[str, Any]", loaded))
     if (folder := request.get("source_dir")) is not None:
         request["source_dir"] = str(path.absolute().parent / str(folder))
+    if isinstance(stated := request.get("requirements"), str) and stated != "auto":
+        request["requirements"] = str(path.absolute().parent / stated)
     try:
         return _from_request(request, inputs)
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""How a run's journal travels through S3: in parts that are written once, each named by its offset.
+"""How a run's journal, and what it prints, travel through S3: in parts, each named by its offset.
 
 S3 has no append. So the writer puts what is new into an object named by the offset it begins at, and the
 reader puts together what joins. Lines are whole in every part. Both ends may die and go on at any point.
@@ -15,11 +15,18 @@ from besom_sagemaker.redact import Redactor
 from besom_sagemaker.s3 import S3
 
 LONGEST_PART = 4 * 1024 * 1024
+LONGEST_LOG = 32 * 1024 * 1024
+"""Bytes of what a run prints that are sent; SageMaker's own log has all of it."""
 
 
 def part_name(offset: int) -> str:
     """Give the name of the part that begins at `offset`."""
     return f"journal/{offset:020d}.jsonl"
+
+
+def log_name(offset: int) -> str:
+    """Give the name of the part of what is printed that begins at `offset`."""
+    return f"console/{offset:020d}.txt"
 
 
 def fetch_journal(s3: S3, prefix: str, path: Path) -> int:
@@ -89,6 +96,35 @@ class JournalSender:
         except ValueError:
             return self._redactor.data(line)
         return json.dumps(self._redactor.value(entry), separators=(",", ":")).encode() + b"\n"
+
+
+class LogSender:
+    """Puts what a program has printed into S3; the file is one without the secrets."""
+
+    def __init__(self, s3: S3, prefix: str, path: Path, *, sent: int) -> None:
+        self.sent = sent  # bytes of all parts
+        self._s3 = s3
+        self._prefix = prefix
+        self._path = path
+        self._begin = sent  # the file has what was printed since the job was started again
+
+    def send(self) -> bool:
+        """Send one more part; False when there is nothing new, or `LONGEST_LOG` has been sent."""
+        if self.sent >= LONGEST_LOG:
+            return False
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self.sent - self._begin)
+                part = file.read(LONGEST_PART)
+        except FileNotFoundError:
+            return False
+        if not part:
+            return False
+        if self.sent + len(part) >= LONGEST_LOG:
+            part += b"\nbesom: all that follows is in SageMaker's own log only\n"
+        self._s3.put(self._prefix + log_name(self.sent), part)
+        self.sent += len(part)
+        return True
 
 
 def metrics_of(part: bytes) -> tuple[int, Mapping[str, float]] | None:

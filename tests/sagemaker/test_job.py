@@ -67,7 +67,7 @@ def test_a_status_reads_back_as_it_was_written() -> None:
     outcome = Outcome(RunState.STOPPED, 0, None, {"loss": {"min": 0.5}}, 0.5)
     for status in (
         RunStatus("r1", 1, "running", 1.5),
-        RunStatus("r1", 1, "ended", 2.5, "job", 1, 99, "/opt/ml/checkpoints/c", "stop", outcome),
+        RunStatus("r1", 1, "ended", 2.5, "job", 1, 99, 44, "/opt/ml/checkpoints/c", "stop", outcome),
     ):
         assert read_status(status.to_json()) == status
 

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from besom.errors import UsageError
 from besom_sagemaker.bench.container import make_image, namespaces
 from besom_sagemaker.bench.control import RUNNING, Control, Faults, controlled
 from besom_sagemaker.bench.life import JobLife, World
@@ -259,9 +260,14 @@ def started(folder: Path, *, enclosed: bool | None = None, grace: float = 120.0)
     `enclosed` says whether containers have namespaces of their own (None: if the kernel lets us), `grace` is
     what jobs have between SIGTERM and SIGKILL. One bench per process: moto's memory is the process's.
     """
-    from moto.moto_api._internal.models import moto_api_backend
-    from moto.server import ThreadedMotoServer
-
+    try:
+        from moto.moto_api._internal.models import moto_api_backend
+        from moto.server import ThreadedMotoServer
+    except ImportError as error:
+        raise UsageError(
+            f"the bench plays AWS with moto's server, and there is no module {error.name!r} here;"
+            " pip install 'besom[sagemaker-dev]' brings it"
+        ) from error
     (folder / "images").mkdir(parents=True, exist_ok=True)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "false")

@@ -26,7 +26,7 @@ from besom_sagemaker.inside.place import Place, script_mode
 from besom_sagemaker.inside.setup import SetupError
 from besom_sagemaker.inside.store import job_store_url, write_directive, write_earlier
 from besom_sagemaker.inside.toolkit import ToolkitStarter
-from besom_sagemaker.inside.uplink import Uplink, restore, s3_errors
+from besom_sagemaker.inside.uplink import PRINTED, Uplink, restore, s3_errors
 from besom_sagemaker.job import MANY_CHECKPOINTS, JobDocument, RunSpec, RunStatus, StopRequest, metric_of
 from besom_sagemaker.redact import Redactor
 from besom_sagemaker.s3 import S3
@@ -83,6 +83,7 @@ def execute(ready: Ready, spec: RunSpec, events: queue.SimpleQueue[Event]) -> Ou
         job_name=ready.document.job_name,
         restarts=before.restarts + 1 if before else 0,
         journal_bytes=_size(folder.journal(spec.attempt)),
+        log_bytes=before.log_bytes if before else 0,
     )
     uplink = Uplink(
         ready.s3, spec, folder, ready.redactor, status=status, on_stop=events.put, sends=ready.reports
@@ -109,7 +110,8 @@ class _Running:
     def run(self, run: Run, sweep: Sweep) -> Outcome:
         """Start the program and see it through."""
         written = _size(self.folder.output)
-        output = Output(self.folder.output, self.ready.redactor, start=written)
+        copy = self.folder.path / PRINTED if self.ready.reports else None
+        output = Output(self.folder.output, self.ready.redactor, start=written, copy=copy)
         try:
             child = self._start(run, sweep)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one run must not end the others

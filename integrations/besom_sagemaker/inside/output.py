@@ -12,10 +12,11 @@ _BLOCK = 64 * 1024
 
 
 class Output:
-    """Follows a file that a program prints into, from `start` on."""
+    """Follows a file that a program prints into, from `start` on; what is shown is added to `copy`, too."""
 
-    def __init__(self, path: Path, redactor: Redactor, *, start: int = 0) -> None:
+    def __init__(self, path: Path, redactor: Redactor, *, start: int = 0, copy: Path | None = None) -> None:
         self._path = path
+        self._copy = copy
         self._at = start
         self._stream = redactor.stream()
         self._line_open = False
@@ -39,4 +40,7 @@ class Output:
         if data:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
+            if self._copy is not None:
+                with self._copy.open("ab") as copy:
+                    copy.write(data)
             self._line_open = not data.endswith(b"\n")

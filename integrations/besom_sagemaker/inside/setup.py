@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
-import subprocess
-import sys
 import tarfile
-from collections.abc import Iterator, Mapping
-from importlib.metadata import distributions
+from collections.abc import Mapping
 from pathlib import Path
 
 from besom.errors import BesomError
@@ -20,14 +16,8 @@ from besom_sagemaker.references import (
     SecretUnavailableError,
     resolve,
 )
-from besom_sagemaker.requirements.install import InstallError, require_image
+from besom_sagemaker.requirements.install import InstallError, install
 from besom_sagemaker.s3 import S3
-
-PROVIDED = re.compile(
-    r"(torch|torchvision|torchaudio|torchdata|torchtext|triton|pytorch-triton|nvidia-.+|tensorflow|tensorflow-.+"
-    r"|jax|jaxlib|numpy|apex|flash-attn|transformer-engine|deepspeed|smdistributed-.+|smdebug|sagemaker-.+)"
-)
-"""What an image brings, built for its machines: pip may not replace it."""
 
 
 class SetupError(BesomError):
@@ -72,42 +62,10 @@ def install_requirements(document: JobDocument, place: Place) -> None:
     """Install what the code requires and the image lacks; SetupError with what pip says when it cannot."""
     if document.requirements is None:
         return
-    channel = place.channel(CHANNEL)
     try:
-        require_image((channel / document.requirements).read_text(encoding="utf-8"))
+        install(str(place.channel(CHANNEL) / document.requirements), ["--quiet"])
     except (InstallError, OSError) as error:
-        raise SetupError(f"{document.requirements}: {error}") from error
-    constraints = place.home / "image-constraints.txt"
-    constraints.parent.mkdir(parents=True, exist_ok=True)
-    constraints.write_text("".join(f"{line}\n" for line in image_constraints()))
-    pip = [sys.executable, "-m", "pip", "install", "--no-cache-dir", "--disable-pip-version-check"]
-    ended = subprocess.run(
-        [*pip, "--quiet", "--root-user-action=ignore", "-r", document.requirements, "-c", str(constraints)],
-        cwd=channel,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if ended.returncode:
-        said = "\n".join(ended.stdout.splitlines()[-15:])
-        raise SetupError(
-            f"pip could not install {document.requirements} beside what the image brings"
-            f" ({', '.join(image_constraints()) or 'nothing of note'}):\n{said}"
-        )
-
-
-def image_constraints() -> list[str]:
-    """Give the image's own torch and the like as pip constraints."""
-    return sorted(dict.fromkeys(_pins()))
-
-
-def _pins() -> Iterator[str]:
-    for found in distributions():
-        name = re.sub(r"[-_.]+", "-", found.metadata["Name"] or "").lower()
-        if PROVIDED.fullmatch(name):
-            yield f"{name}=={found.version}"
+        raise SetupError(str(error)) from error
 
 
 def read_secrets(references: Mapping[str, str]) -> dict[str, str]:

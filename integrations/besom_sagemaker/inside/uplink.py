@@ -20,13 +20,16 @@ from besom.records import Outcome
 from besom_sagemaker.job import STATUS, STOP, RunSpec, RunStatus, StopRequest, read_status, read_stop
 from besom_sagemaker.redact import Redactor
 from besom_sagemaker.s3 import S3
-from besom_sagemaker.transport import JournalSender, fetch_journal, metrics_of
+from besom_sagemaker.transport import JournalSender, LogSender, fetch_journal, metrics_of
 
 log = logging.getLogger(__name__)
 
 POLL = 0.3  # seconds between two looks for a stop request
 SHORTEST = 1.0  # seconds between two parts of a journal; they become rarer as a run goes on
 LONGEST = 10.0
+PRINTED = "printed.log"
+"""The file in a run's folder with what its program printed, without the secrets."""
+
 PATIENCE = 60.0  # seconds that the end of a run waits for S3
 
 
@@ -85,6 +88,7 @@ class Uplink:
             sent=status.journal_bytes,
             seen=self._show,
         )
+        self._log = LogSender(s3, spec.prefix, folder.path / PRINTED, sent=status.log_bytes)
         self._began = self._sent_at = time.monotonic()
         self._closing = threading.Event()
         self._troubled = False
@@ -104,7 +108,7 @@ class Uplink:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                while self._sender.send():
+                while self._sender.send() or self._log.send():
                     pass
                 self._tell("ended", outcome)
             except self._errors as error:  # noqa: PERF203 - a pass takes a second
@@ -141,7 +145,7 @@ class Uplink:
         if not self._sends or (self._told is not None and now - self._sent_at < pause):
             return
         try:
-            while self._sender.send() and not self._closing.is_set():
+            while (self._sender.send() or self._log.send()) and not self._closing.is_set():
                 pass
             self._tell("running")
             self._sent_at = now
@@ -154,6 +158,7 @@ class Uplink:
             self._status,
             state=state,
             journal_bytes=self._sender.sent,
+            log_bytes=self._log.sent,
             checkpoint=self._checkpoint(),
             outcome=outcome,
         )

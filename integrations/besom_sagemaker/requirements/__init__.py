@@ -13,7 +13,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from besom_sagemaker.requirements.gather import IMAGE_PROVIDES, gather_requirements
+    from besom_sagemaker.requirements.gather import gather_requirements
+    from besom_sagemaker.requirements.install import IMAGE_PROVIDES
     from besom_sagemaker.requirements.local import WheelError, besom_wheel
     from besom_sagemaker.requirements.render import (
         Missing,
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "IMAGE_PROVIDES": "gather",
+    "IMAGE_PROVIDES": "install",
     "Missing": "render",
     "Requirement": "render",
     "Requirements": "render",

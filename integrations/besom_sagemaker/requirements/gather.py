@@ -12,18 +12,12 @@ from pathlib import Path
 
 from besom.errors import UsageError
 from besom_sagemaker.leaks import refuse_leaks, scan_bytes
+from besom_sagemaker.requirements.install import IMAGE_PROVIDES
 from besom_sagemaker.requirements.local import BESOM, build_folder, make_wheel
 from besom_sagemaker.requirements.lock import Line, find_given, read_given
 from besom_sagemaker.requirements.render import WHEELS, LeftOut, Missing, Requirement, Requirements
 from besom_sagemaker.requirements.resolve import WELL_KNOWN, Environment, Package, normalize
 from besom_sagemaker.requirements.scan import Import, Need, scan_program
-
-IMAGE_PROVIDES = (
-    *("torch", "torchvision", "torchaudio", "triton", "pytorch-triton", "nvidia-*", "cuda-*", "numpy"),
-    *("tensorflow", "tensorflow-*"),
-    *("sagemaker-training", "sagemaker-pytorch-training", "smdistributed-*", "boto3", "botocore"),
-)
-"""What a training image brings, built for its machines; names may have *."""
 
 BY_IMAGE = "the image provides it"
 

@@ -15,6 +15,14 @@ import tempfile
 from collections.abc import Iterable
 from importlib import metadata
 
+IMAGE_PROVIDES = (
+    *("torch", "torchvision", "torchaudio", "torchdata", "torchtext", "triton", "pytorch-triton"),
+    *("nvidia-*", "cuda-*", "numpy", "tensorflow", "tensorflow-*", "jax", "jaxlib"),
+    *("apex", "flash-attn", "transformer-engine", "deepspeed"),
+    *("sagemaker-training", "sagemaker-pytorch-training", "smdistributed-*", "smdebug", "boto3", "botocore"),
+)
+"""What a training image brings, built for its machines; names may have *."""
+
 PROVIDES = "# image-provides:"
 EXPECTS = "# image-has:"
 
@@ -29,6 +37,12 @@ def read_header(text: str, mark: str) -> list[str]:
         if line.startswith(mark):
             return [word for word in re.split(r"[,\s]+", line[len(mark) :].strip()) if word]
     return []
+
+
+def provided(text: str) -> list[str]:
+    """Give the names that the file leaves to the image; those of `IMAGE_PROVIDES` if it does not say."""
+    says = any(line.startswith(PROVIDES) for line in text.splitlines())
+    return read_header(text, PROVIDES) if says else list(IMAGE_PROVIDES)
 
 
 def require_image(text: str) -> None:
@@ -64,7 +78,8 @@ def install(path: str, extra: Iterable[str] = ()) -> None:
     if not any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines()):
         return
     with tempfile.NamedTemporaryFile("w", suffix=".txt", prefix="image-constraints-") as constraints:
-        constraints.write(image_constraints(read_header(text, PROVIDES)))
+        held = image_constraints(provided(text))
+        constraints.write(held)
         constraints.flush()
         words = ["--no-cache-dir", "--disable-pip-version-check", "--root-user-action", "ignore"]
         done = subprocess.run(
@@ -76,12 +91,16 @@ def install(path: str, extra: Iterable[str] = ()) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="replace",
             check=False,
         )
     if done.returncode:
         said = [line for line in done.stdout.splitlines() if line.strip()]
         errors = [line for line in said if line.startswith(("ERROR", "error")) or "conflict" in line.lower()]
-        raise InstallError("pip cannot install the requirements:\n" + "\n".join((errors or said)[-12:]))
+        raise InstallError(
+            f"pip could not install {os.path.basename(path)} beside what the image brings"  # noqa: PTH119
+            f" ({', '.join(held.split()) or 'nothing of note'}):\n" + "\n".join((errors or said)[-12:])
+        )
 
 
 def _is_installed(name: str) -> bool:

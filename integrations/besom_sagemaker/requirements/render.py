@@ -93,7 +93,7 @@ class Requirements:
             f"{MADE_BY_BESOM} for {self.program}; made again, it is the same for the same inputs.",
             f"# inputs: sha256:{self.sha256}",
             f"# python: {version}",
-            *([f"{PROVIDES} {', '.join(self.image_provides)}"] if self.image_provides else []),
+            f"{PROVIDES} {', '.join(self.image_provides)}".rstrip(),  # none is something else than unsaid
             *([f"{EXPECTS} {', '.join(self.image_has)}"] if self.image_has else []),
         ]
         width = min(max(map(len, self.lines), default=0), 48)

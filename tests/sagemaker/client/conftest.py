@@ -18,6 +18,7 @@ parser.add_argument("--lr", type=float)
 chosen, _ = parser.parse_known_args()
 run = besom.init()
 for step in range(int(os.environ.get("STEPS", "3"))):
+    print("trained", step, flush=True)
     run.log({"loss": (chosen.lr - 0.3) ** 2 + 1 / (step + 1)})
     run.check_stop()
     time.sleep(float(os.environ.get("PAUSE", "0")))

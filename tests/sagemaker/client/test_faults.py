@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import json
 import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,36 +118,51 @@ def test_the_budget_ends_a_sweep(bench: Bench, folder: Path, request_on: Make) -
 
 
 DRIVE = """
-import json, sys
+import json, os, signal, sys
+from besom.store import open_store
 from besom_sagemaker import SageMakerSweep
-SageMakerSweep(json.load(open("request.json")), "sweep.yaml", source_dir="src", max_jobs=3, poll_seconds=0.1,
-    trials_per_job=int(sys.argv[1]), requirements=None, environment={"STEPS": "4", "PAUSE": "0.1"}).run()
+from besom_sagemaker.cloud import Cloud
+
+per_job, left = map(int, sys.argv[1:])
+
+def point():
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def pointed(call):
+    def calling(*words, **options):
+        point()
+        answer = call(*words, **options)
+        point()
+        return answer
+    return calling
+
+store = open_store()
+kind = type(store)
+store.close()
+Cloud._call = pointed(Cloud._call)
+for name in ("create_sweep", "add_agent", "claim", "offer", "heartbeat", "report", "finish", "list_runs"):
+    setattr(kind, name, pointed(getattr(kind, name)))
+SageMakerSweep(json.load(open("request.json")), "sweep.yaml", source_dir="src", max_jobs=2, poll_seconds=0.1,
+    trials_per_job=per_job, requirements=None, environment={"STEPS": "4", "PAUSE": "0.1"}).run()
 """
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("per_job", [1, 2])
+@pytest.mark.parametrize(("seed", "per_job"), [(1, 1), (2, 2), (3, 3)])
 def test_killing_the_driver_at_random_points_loses_and_doubles_nothing(
-    bench: Bench, folder: Path, request_on: Make, per_job: int
+    bench: Bench, folder: Path, request_on: Make, seed: int, per_job: int
 ) -> None:
-    import json
-
+    """A point is before or after any call of the store or of AWS; seven in each of these."""
     (folder / "request.json").write_text(json.dumps(request_on(bench)))
-    chance = random.Random(per_job)
-    kills = 0
-    deadline = time.monotonic() + 200
-    while kills < 10 and time.monotonic() < deadline:
-        driver = subprocess.Popen([sys.executable, "-c", DRIVE, str(per_job)], env=dict(os.environ))
-        try:
-            code = driver.wait(chance.uniform(0.9, 2.6))
-            assert code == 0
-            break
-        except subprocess.TimeoutExpired:
-            driver.send_signal(signal.SIGKILL)
-            driver.wait()
-            kills += 1
-    assert kills >= 2
-    subprocess.run([sys.executable, "-c", DRIVE, str(per_job)], check=True, env=dict(os.environ), timeout=90)
+    chance = random.Random(seed)
+    words = [sys.executable, "-c", DRIVE, str(per_job)]
+    for _ in range(7):
+        killed = subprocess.run([*words, str(chance.randint(1, 90))], check=False, timeout=90)
+        assert killed.returncode == -signal.SIGKILL
+    subprocess.run([*words, "0"], check=True, timeout=120)
     store = open_store()
     (sweep,) = store.list_sweeps()
     runs = store.list_runs(sweep.id)
@@ -157,14 +171,14 @@ def test_killing_the_driver_at_random_points_loses_and_doubles_nothing(
     assert [run.attempt for run in runs] == [1] * 8, "a run was started twice"
     for run in runs:
         assert [row.step for row in store.history(run.id)] == [0, 1, 2, 3]
+        printed = (folder / ".besom" / "runs" / run.id / "output.log").read_text()
+        assert printed.splitlines() == [f"trained {step}" for step in range(4)]
     store.close()
     started = [spec for life in bench.lives.values() for spec in _runs_of(bench, life.name)]
     assert len(started) == len(set(started)) == 8, "a run is in two jobs"
 
 
 def _runs_of(bench: Bench, name: str) -> list[str]:
-    import json
-
     objects = bench.client("s3").list_objects_v2(Bucket="artifacts")["Contents"]
     key = next(one["Key"] for one in objects if one["Key"].endswith(f"/jobs/{name}/job.json"))
     text = bench.client("s3").get_object(Bucket="artifacts", Key=key)["Body"].read()

@@ -62,7 +62,7 @@ def test_a_fresh_environment_made_from_the_result_imports_the_program(
     clash.write_text("# image-provides: iniconfig\niniconfig==0.0.1\n")
     done = subprocess.run([fresh, INSTALLER, clash, *options], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "pip cannot install the requirements" in done.stderr
+    assert "pip could not install" in done.stderr
     lacks = tmp_path / "job" / "lacks.txt"
     lacks.write_text("# image-provides: torch\n# image-has: torch\niniconfig\n")
     done = subprocess.run([fresh, INSTALLER, lacks], capture_output=True, text=True, check=False)
