@@ -14,32 +14,27 @@ import queue
 import signal
 import socket
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from besom.agent.breaker import Breaker
-from besom.agent.ending import counts
-from besom.agent.options import AgentEvent, AgentOptions, AgentResult, EventKind, ignore
+from besom.agent.options import AgentEvent, AgentResult, ignore
 from besom.agent.patience import Patience
 from besom.agent.signals import received
-from besom.errors import NotFoundError, StoreError
+from besom.errors import StoreError
 from besom.records import Directive, Lease, Outcome, Run, RunState
 from besom.scheduler import Idle, Scheduler
 from besom.store.base import Store
+from besom_sagemaker.adoption import HOST, left_running
+from besom_sagemaker.book import Book
 from besom_sagemaker.capacity import Capacity, DriverOptions
 from besom_sagemaker.cloud import Cloud, JobState, NotNowError, RefusedError
 from besom_sagemaker.cost import Ledger, cost_of
 from besom_sagemaker.endings import ASKED, ending_of, lacked_capacity
 from besom_sagemaker.fleet import Fleet, Job
 from besom_sagemaker.job import StopRequest
-from besom_sagemaker.mirror import Mirror
 from besom_sagemaker.names import job_prefix
 
 log = logging.getLogger(__name__)
-
-HOST = "sagemaker@"
-"""What the host of an agent that is a driver begins with: so a driver knows the runs of those before it."""
 
 _BEAT_EVERY = 5.0
 _STOP_PATIENCE = 60.0  # beyond the grace: how long a run has to end before its job is stopped
@@ -65,17 +60,14 @@ class Driver:
         self.scheduler = Scheduler(store, sweep_id, agent_id=agent.id, lease_seconds=options.lease_seconds)
         self.jobs: dict[str, Job] = {}
         self.waiting: list[Run] = []  # claimed, but not submitted yet
-        self.counts: Counter[RunState] = Counter()
-        self.taken: set[str] = set()
+        self.book = Book(store, lease_seconds=options.lease_seconds, on_event=on_event)
         self.adopted = False
         self.events: queue.SimpleQueue[int] = queue.SimpleQueue()
         self.capacity = Capacity(options.max_jobs, options)
-        self.breaker = Breaker(AgentOptions(), os.environ, now=time.monotonic())
         self.patience = Patience()
         self.leaving, self.reason, self.exit_code = False, "", 0
         self.idle: Idle | None = None
         self._beat_at = self._retry_at = 0.0
-        self._on_event = on_event
         self._pool = ThreadPoolExecutor(16, thread_name_prefix="besom-s3")
         self._agent_id = agent.id
 
@@ -83,7 +75,7 @@ class Driver:
 
     def run(self) -> AgentResult:
         """Work until the sweep has no more runs. A signal ends it at once: jobs go on, and may be adopted."""
-        self._emit("joined", detail=self._agent_id)
+        self.book.emit("joined", detail=self._agent_id)
         try:
             with received(self.events.put, forward=False):
                 while not self._done():
@@ -94,7 +86,7 @@ class Driver:
             self._pool.shutdown(wait=True, cancel_futures=True)
             for job in self.jobs.values():
                 job.close()
-        return AgentResult(self.exit_code, self.reason, dict(self.counts))
+        return AgentResult(self.exit_code, self.reason, dict(self.book.counts))
 
     def _done(self) -> bool:
         return self.exit_code > 128 or (self.leaving and not self.jobs and not self.waiting)
@@ -118,7 +110,7 @@ class Driver:
             step()
         except StoreError as error:
             if self.patience.bear(error, now=now, longest=self.options.store_patience):
-                self._emit("store", detail=f"{error}; trying again, jobs go on")
+                self.book.emit("store", detail=f"{error}; trying again, jobs go on")
         except NotNowError as error:
             self._retry_at = now + self.options.poll_seconds
             log.warning("%s; trying again", error)
@@ -133,43 +125,35 @@ class Driver:
         self._fetch()
         self._watch()
         self._spend()
+        if self.book.tripped and not self.leaving:
+            self.exit_code = 1
+            self._leave(self.book.tripped)
         self._submit()
 
     # ---- runs that were claimed before
 
     def adopt(self) -> None:
-        """Go on with the runs that earlier drivers of this sweep have left running.
+        """Go on with what earlier drivers of this sweep have left running.
 
         What fails half-way is done again from where it was.
         """
-        sweep_id = self.scheduler.sweep.id
-        ours = {one.id for one in self.store.list_agents(sweep_id) if one.host.startswith(HOST)}
-        running = self.store.list_runs(sweep_id, states={RunState.RUNNING})
         here = {run.id for run in self.waiting}
         here |= {mirror.run.id for job in self.jobs.values() for mirror in job.mirrors}
-        left = {run.lease: run for run in running if run.agent_id in ours}
-        self.taken |= {run.id for run in left.values()}
-        # First of all, so that no claim finds their leases run out.
-        self.store.heartbeat(list(left), lease_seconds=self.options.lease_seconds)
-        left = {lease: run for lease, run in left.items() if run.id not in here}
-        while left:
-            runs = self.fleet.recorded(next(iter(left.values())), left)
-            job = self.fleet.load(self.store, self.scheduler.sweep, runs)
-            for run in runs:
-                del left[run.lease]
-            if job is None:
-                self.waiting += runs
+        for found in left_running(
+            self.store,
+            self.scheduler.sweep,
+            cloud=self.cloud,
+            fleet=self.fleet,
+            book=self.book,
+            here=here,
+            lease_seconds=self.options.lease_seconds,
+        ):
+            if isinstance(found, Run):
+                self.waiting.append(found)
                 continue
-            if not job.submitted and any(mirror.came_home for mirror in job.mirrors):
-                # It ran where this driver cannot see it: another account or region, or a bench that is gone.
-                for run in runs:
-                    self._settle(run, Outcome(RunState.PREEMPTED))
-                continue
-            for mirror in job.mirrors:
-                mirror.read_request(self.cloud, time.monotonic())
-            self.jobs[job.name] = job
-            for mirror in job.mirrors:
-                self._emit("started", mirror.run)
+            self.jobs[found.name] = found
+            for mirror in found.mirrors:
+                self.book.emit("started", mirror.run)
         self.adopted = True
 
     # ---- what comes home
@@ -193,7 +177,7 @@ class Driver:
             return True
         if directive.action != "lost":
             state = RunState.KILLED if directive.action == "kill" else RunState.STOPPED
-            self._finish(run, Outcome(state))
+            self.book.finish(run, Outcome(state))
         return False
 
     def _direct(self, job: Job, lease: Lease, directive: Directive | None) -> None:
@@ -204,40 +188,21 @@ class Driver:
         lost = directive.action == "lost"
         request = StopRequest("stop" if directive.action == "stop" else "kill", directive.reason)
         if mirror.ask(self.cloud, request, time.monotonic()):
-            self._emit("stopping", mirror.run, detail=directive.reason or directive.action)
+            self.book.emit("stopping", mirror.run, detail=directive.reason or directive.action)
         if lost and not mirror.settled:
             mirror.settled = True
-            self._emit("lost", mirror.run)
+            self.book.emit("lost", mirror.run)
 
     def _fetch(self) -> None:
         mirrors = [(job, mirror) for job in self.jobs.values() for mirror in job.awaited]
         for future in [self._pool.submit(mirror.fetch, self.cloud) for _, mirror in mirrors]:
             future.result()
         for job, mirror in mirrors:
-            self._direct(job, mirror.run.lease, self._deliver(mirror))
+            self._direct(job, mirror.run.lease, self.book.deliver(mirror, self.scheduler.sweep))
             said = mirror.status.outcome if mirror.status else None
             if mirror.complete and not mirror.settled and said and said.state is not RunState.PREEMPTED:
-                self._settle(mirror.run, said)
+                self.book.finish(mirror.run, said)
                 mirror.settled = True
-
-    def _deliver(self, mirror: Mirror) -> Directive | None:
-        """Bring what has come home of a run into the store; whatever it is must not end the driver."""
-        if mirror.unstorable:
-            return None
-        try:
-            return mirror.deliver(self.store, self.scheduler.sweep, lease_seconds=self.options.lease_seconds)
-        except NotFoundError:
-            mirror.unstorable = True
-            return Directive("lost", "the run was removed")
-        except StoreError:
-            raise
-        except Exception as error:
-            log.exception("run %s: what it reported cannot be stored", mirror.run.id)
-            mirror.unstorable = True
-            if not mirror.settled:
-                self._settle(mirror.run, Outcome(RunState.FAILED, error=f"cannot be stored: {error}"))
-                mirror.settled = True
-            return Directive("kill", "what it reported cannot be stored")
 
     # ---- jobs
 
@@ -267,10 +232,10 @@ class Driver:
         for mirror in job.mirrors:
             if not mirror.complete:
                 mirror.fetch(self.cloud)
-            self._deliver(mirror)
+            self.book.deliver(mirror, self.scheduler.sweep)
         begun = any(mirror.begun for mirror in job.mirrors)
         for mirror in job.unsettled:
-            self._settle(
+            self.book.finish(
                 mirror.run,
                 ending_of(state, mirror.status, mirror.asked, others_begun=begun and not mirror.begun),
             )
@@ -280,27 +245,7 @@ class Driver:
         del self.jobs[job.name]
         if lacked_capacity(state):
             pause = self.capacity.refused(time.monotonic(), len(self.jobs), lower=True)
-            self._emit("store", detail=f"{state.reason}; trying again in {pause:g} s")
-
-    def _settle(self, run: Run, outcome: Outcome) -> None:
-        try:
-            self._finish(run, outcome)
-        except NotFoundError:  # the run was removed
-            self._emit("lost", run)
-
-    def _finish(self, run: Run, outcome: Outcome) -> None:
-        ended = self.store.finish(run.lease, outcome)
-        if not counts(ended, run.lease, outcome):
-            self._emit("lost", ended)
-            return
-        self.counts[outcome.state] += 1
-        if outcome.state is RunState.PREEMPTED:
-            self.taken.discard(run.id)
-        self._emit("ended", ended, outcome=outcome)
-        self.breaker.record(outcome.state, now=time.monotonic())
-        if self.breaker.tripped and not self.leaving:
-            self.exit_code = 1
-            self._leave(f"{self.breaker.tripped}; the latest is {ended.name}: {outcome.error}")
+            self.book.emit("store", detail=f"{state.reason}; trying again in {pause:g} s")
 
     def _spend(self) -> None:
         """End the sweep here once its jobs have cost what they may."""
@@ -352,14 +297,14 @@ class Driver:
         """Give the runs of the next job; claims what is missing to make it full."""
         if self.leaving:
             for run in self.waiting:
-                self._finish(run, Outcome(RunState.PREEMPTED))
+                self.book.finish(run, Outcome(RunState.PREEMPTED))
             self.waiting = []
             return ()
         while len(self.waiting) < self.options.runs_per_job and self._more():
             answer = self.scheduler.claim()
             if isinstance(answer, Run):
                 self.waiting.append(answer)
-                self.taken.add(answer.id)
+                self.book.taken.add(answer.id)
                 self.idle = None
             elif answer is not Idle.AGAIN:
                 self._idle(answer)
@@ -367,7 +312,7 @@ class Driver:
         return self.waiting[: self.options.runs_per_job]
 
     def _more(self) -> bool:
-        if self.options.count is not None and len(self.taken) >= self.options.count:
+        if self.options.count is not None and len(self.book.taken) >= self.options.count:
             if not self.jobs and not self.waiting:  # until then, one may be queued again
                 self._leave("took as many runs as it was to")
             return False
@@ -378,7 +323,7 @@ class Driver:
             if not self.waiting:
                 self._leave(f"the sweep is {self.scheduler.sweep.state.value}")
         elif self.idle is not why:
-            self._emit("paused" if why is Idle.PAUSED else "waiting")
+            self.book.emit("paused" if why is Idle.PAUSED else "waiting")
         self.idle = why
 
     def _create(self, job: Job) -> bool:
@@ -390,11 +335,11 @@ class Driver:
             new = self.fleet.submit(job)
         except NotNowError as error:
             pause = self.capacity.refused(time.monotonic(), live, lower=error.why == "quota")
-            self._emit("store", detail=f"{error}; {job.name} waits, trying again in {pause:g} s")
+            self.book.emit("store", detail=f"{error}; {job.name} waits, trying again in {pause:g} s")
             return False
         except RefusedError as error:  # no fault of the runs: they wait for a template that is taken
             for mirror in job.unsettled:
-                self._settle(mirror.run, Outcome(RunState.PREEMPTED))
+                self.book.finish(mirror.run, Outcome(RunState.PREEMPTED))
             del self.jobs[job.name]
             self.exit_code = 1
             self._leave(str(error))
@@ -402,7 +347,7 @@ class Driver:
         self.capacity.accepted()
         if new:
             for mirror in job.mirrors:
-                self._emit("started", mirror.run)
+                self.book.emit("started", mirror.run)
         return True
 
     def _unwanted(self, job: Job) -> bool:
@@ -416,16 +361,11 @@ class Driver:
             return
         for mirror in job.unsettled:
             state = ASKED[mirror.asked.action] if mirror.asked else RunState.PREEMPTED
-            self._settle(mirror.run, Outcome(state))
+            self.book.finish(mirror.run, Outcome(state))
         job.close()
         del self.jobs[job.name]
 
     def _leave(self, why: str) -> None:
         if not self.leaving:
             self.leaving, self.reason = True, why
-            self._emit("leaving", detail=why)
-
-    def _emit(
-        self, kind: EventKind, run: Run | None = None, *, outcome: Outcome | None = None, detail: str = ""
-    ) -> None:
-        self._on_event(AgentEvent(kind, run, outcome, detail))
+            self.book.emit("leaving", detail=why)

@@ -130,7 +130,8 @@ class LeakError(UsageError):
         super().__init__(
             "nothing was uploaded, because it holds what looks like secrets:\n  "
             + "\n  ".join(lines)
-            + "\ngive jobs references (secrets={...}) instead; allow a find that is none by its path"
+            + "\ngive jobs references (secrets={...}) instead;"
+            + " allow a find that is none by its path (allow_leaks)"
         )
 
 

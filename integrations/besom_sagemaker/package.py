@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import besom
+from besom.errors import UsageError
 from besom_sagemaker.cloud import Cloud
 from besom_sagemaker.job import BOOT, CHANNEL, SOURCE, Layout
 from besom_sagemaker.plan import Code
@@ -133,7 +134,12 @@ def requirement_files(
             return {}
         return _gathered(folder, program, image_provides, allow_missing)
     if isinstance(requirements, (str, Path)):
-        return {REQUIREMENTS: Path(requirements).read_bytes()}
+        try:
+            return {REQUIREMENTS: Path(requirements).read_bytes()}
+        except OSError as error:
+            raise UsageError(
+                f"requirements {str(requirements)!r} cannot be read: {error.strerror}"
+            ) from error
     return {REQUIREMENTS: "".join(f"{line}\n" for line in requirements).encode()}
 
 

@@ -119,6 +119,7 @@ class SageMakerSweep:
         self._job_references()
         self._sweep_id: str | None = None
         self._cloud: Cloud | None = None
+        self._needed: dict[str, bytes] = {}  # requirements.txt and wheels, as the last preview made them
 
     # ---- the verbs
 
@@ -142,6 +143,8 @@ class SageMakerSweep:
 
     def preview(self) -> dict[str, Any]:
         """Give the request of a first job; RequestError if SageMaker would refuse it.
+
+        UnresolvedImportsError for imports that nothing provides.
 
         Uploads and submits nothing, and leaves nothing behind.
         """
@@ -167,6 +170,7 @@ class SageMakerSweep:
             finally:
                 store.close()
         check_request(request)
+        self._needed = self._requirement_files()
         return request
 
     def status(self) -> SageMakerStatus:
@@ -339,17 +343,20 @@ class SageMakerSweep:
         return Ledger(sagemaker_folder(sweep_id) / "ledger.jsonl", self._settings.get("prices") or {})
 
     def _upload(self, cloud: Cloud, layout: Layout) -> Code:
-        from besom_sagemaker.package import build_files, requirement_files, upload
+        from besom_sagemaker.package import build_files, upload
 
-        program = self.template.program or self._config.program
-        needed = requirement_files(
+        return upload(cloud, layout, self.template, build_files(self.template, self._needed))
+
+    def _requirement_files(self) -> dict[str, bytes]:
+        from besom_sagemaker.package import requirement_files
+
+        return requirement_files(
             self.template,
-            program,
+            self.template.program or self._config.program,
             self._requirements,
             image_provides=self._settings.get("image_provides"),
             allow_missing=self._settings.get("allow_missing") or (),
         )
-        return upload(cloud, layout, self.template, build_files(self.template, needed))
 
     # ---- the sweep in its store
 

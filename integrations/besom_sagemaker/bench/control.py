@@ -22,6 +22,7 @@ class Faults:
 
     throttle: dict[str, int] = field(default_factory=dict[str, int])  # operation -> refusals to come
     deny: dict[str, int] = field(default_factory=dict[str, int])  # the same, for want of permission
+    unseen: int = 0  # descriptions to come that do not know the job yet
     lacks_capacity: int = 0  # jobs to come that find no instance
     max_jobs: int | None = None  # the account's quota
 
@@ -62,16 +63,24 @@ def controlled(control: Control) -> Generator[None]:
 
         return answering
 
+    describe = SageMakerResponse.describe_training_job
+
+    def describe_training_job(self: Any) -> Any:
+        _count(control, "DescribeTrainingJob")
+        with control.lock:
+            if control.faults.unseen > 0:
+                control.faults.unseen -= 1
+                raise _refusal("ValidationException", "Requested resource not found.")
+        return describe(self)
+
     changes: list[tuple[Any, str, Callable[[Any], Any]]] = [
         (SageMakerResponse, "create_training_job", create_training_job),
         (SageMakerResponse, "stop_training_job", stop_training_job),
+        (SageMakerResponse, "describe_training_job", describe_training_job),
         (IamResponse, "simulate_principal_policy", _simulate_principal_policy),
     ]
-    for operation, name in (
-        ("DescribeTrainingJob", "describe_training_job"),
-        ("ListTrainingJobs", "list_training_jobs"),
-    ):
-        changes.append((SageMakerResponse, name, counted(operation, getattr(SageMakerResponse, name))))
+    listed = counted("ListTrainingJobs", SageMakerResponse.list_training_jobs)
+    changes.append((SageMakerResponse, "list_training_jobs", listed))
     with ExitStack() as stack:
         for owner, name, change in changes:
             stack.callback(_restore, owner, name, owner.__dict__.get(name))

@@ -105,7 +105,8 @@ def dev(
     """Run SWEEP.YAML as the same training jobs, on this machine: neither AWS nor docker is needed.
 
     Jobs get their channels, parameters, secrets and signals as SageMaker gives them, and this Python as their
-    image. S3 addresses of JOB.YAML's input channels are filled from folders by --channel.
+    image. S3 addresses of JOB.YAML's input channels are filled from folders by --channel. It needs the extra
+    besom[sagemaker-dev].
     """
     from besom_sagemaker.dev import dev_sweep, print_logs
 

@@ -16,12 +16,17 @@ from collections.abc import Iterable
 from importlib import metadata
 
 IMAGE_PROVIDES = (
-    *("torch", "torchvision", "torchaudio", "torchdata", "torchtext", "triton", "pytorch-triton"),
-    *("nvidia-*", "cuda-*", "numpy", "tensorflow", "tensorflow-*", "jax", "jaxlib"),
-    *("apex", "flash-attn", "transformer-engine", "deepspeed"),
-    *("sagemaker-training", "sagemaker-pytorch-training", "smdistributed-*", "smdebug", "boto3", "botocore"),
+    *("torch", "torchvision", "torchaudio", "triton", "pytorch-triton", "nvidia-*", "cuda-*", "numpy"),
+    *("tensorflow", "tensorflow-*"),
+    *("sagemaker-training", "sagemaker-pytorch-training", "smdistributed-*", "boto3", "botocore"),
 )
-"""What a training image brings, built for its machines; names may have *."""
+"""What a training image brings, built for its machines; names may have *. Requirements leave it out."""
+
+_BUILT_FOR_IT = (
+    *("torchdata", "torchtext", "jax", "jaxlib", "apex", "flash-attn", "transformer-engine", "deepspeed"),
+    *("smdebug", "sagemaker-*"),
+)
+# What only some images bring: where it is, it is not replaced either, and where it is not, it is installed.
 
 PROVIDES = "# image-provides:"
 EXPECTS = "# image-has:"
@@ -39,10 +44,11 @@ def read_header(text: str, mark: str) -> list[str]:
     return []
 
 
-def provided(text: str) -> list[str]:
-    """Give the names that the file leaves to the image; those of `IMAGE_PROVIDES` if it does not say."""
+def held_names(text: str) -> list[str]:
+    """Give the names of what is not replaced where the image has it; none if the file leaves it nothing."""
     says = any(line.startswith(PROVIDES) for line in text.splitlines())
-    return read_header(text, PROVIDES) if says else list(IMAGE_PROVIDES)
+    names = read_header(text, PROVIDES) if says else list(IMAGE_PROVIDES)
+    return [*names, *_BUILT_FOR_IT] if names else []
 
 
 def require_image(text: str) -> None:
@@ -78,7 +84,7 @@ def install(path: str, extra: Iterable[str] = ()) -> None:
     if not any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines()):
         return
     with tempfile.NamedTemporaryFile("w", suffix=".txt", prefix="image-constraints-") as constraints:
-        held = image_constraints(provided(text))
+        held = image_constraints(held_names(text))
         constraints.write(held)
         constraints.flush()
         words = ["--no-cache-dir", "--disable-pip-version-check", "--root-user-action", "ignore"]

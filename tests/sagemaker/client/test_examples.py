@@ -62,20 +62,36 @@ def test_the_request_of_each_job_file_is_one_that_sagemaker_takes(copied: Path) 
         assert SageMakerSweep(job, "sweep.yaml").preview()["TrainingJobName"].startswith("besom-")
 
 
-def test_the_model_trainer_of_the_example_runs_its_sweep(bench: Bench, copied: Path) -> None:
+def launch(bench: Bench, folder: Path, *words: str) -> str:
+    """Run a script of the examples that sweeps with one run; gives what it prints."""
     bench.add_bucket("my-bucket")
-    sweep = (copied / "sweep.yaml").read_text()
-    (copied / "sweep.yaml").write_text(sweep.replace("run_cap: 6", "run_cap: 1"))
-    script = [sys.executable, "-W", "ignore", "launch_v3.py"]
+    sweep = (folder / "sweep.yaml").read_text()
+    (folder / "sweep.yaml").write_text(sweep.replace("run_cap: 6", "run_cap: 1"))
     done = subprocess.run(
-        script,
+        words,
         env={**os.environ, "ROLE": bench.add_role(), "POLL": "0.5"},
         capture_output=True,
         text=True,
         check=False,
         timeout=250,
     )
-    assert "best: " in done.stdout, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_the_model_trainer_of_the_example_runs_its_sweep(bench: Bench, copied: Path) -> None:
+    assert "best: " in launch(bench, copied, sys.executable, "-W", "ignore", "launch_v3.py")
+
+
+@pytest.mark.timeout(900)
+def test_the_estimator_of_the_example_runs_its_sweep(bench: Bench, copied: Path, v2_python: Path) -> None:
+    # The program's own packages are those of this environment, behind the SDK 2 of the other.
+    here = [path for path in sys.path if Path(path).name in ("site-packages", "core", "integrations")]
+    code = f"import runpy, sys; sys.path += {here!r}; runpy.run_path('launch_v2.py', run_name='__main__')"
+    said = launch(bench, copied, str(v2_python), "-W", "ignore", "-c", code)
+    assert "best: " in said
+    (life,) = bench.lives.values()
+    assert "pytorch-training:2.5" in life.request["AlgorithmSpecification"]["TrainingImage"]
 
 
 def test_an_interrupted_spot_job_goes_on_where_it_was(bench: Bench, copied: Path) -> None:

@@ -103,3 +103,30 @@ def test_a_sweep_is_stopped_while_its_jobs_wait_for_a_quota(
     assert result.exit_code == 0
     assert {run.state for run in sweep.runs()} == {RunState.KILLED if kill else RunState.STOPPED}
     assert not bench.lives
+
+
+@pytest.mark.slow
+def test_a_name_that_is_in_use_is_a_job_to_go_on_with(
+    bench: Bench, folder: Path, request_on: Make, one_try: None
+) -> None:
+    """SageMaker may not know a job for a while that it has taken."""
+    request = request_on(bench)
+    environment = {"STEPS": "30", "PAUSE": "0.1"}
+
+    def leave() -> None:
+        bench.until(lambda: any("step=" in bench.log(name) for name in list(bench.lives)))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    other = threading.Thread(target=leave)
+    other.start()
+    assert sweep_of(request, count=1, environment=environment).run().exit_code == 130
+    other.join()
+    bench.faults.unseen = 1
+    for path in (folder / ".besom").rglob("journal.*"):
+        path.unlink()  # as if nothing had come home yet
+    again = sweep_of(request, count=1, environment=environment)
+    assert again.run().exit_code == 0
+    (run,) = again.runs()
+    assert (run.state, run.attempt) == (RunState.FINISHED, 1)
+    assert bench.calls["CreateTrainingJob"] == 2
+    assert len(bench.lives) == 1

@@ -17,6 +17,7 @@ from besom_sagemaker.job import ENTRYPOINT
 from besom_sagemaker.leaks import LeakError
 from besom_sagemaker.names import agent_job_name, job_name, job_prefix
 from besom_sagemaker.package import build_files, source_archive, source_files
+from besom_sagemaker.requirements import UnresolvedImportsError
 from besom_sagemaker.validate import problems_of
 
 Make = Callable[..., dict[str, Any]]
@@ -184,6 +185,44 @@ def test_a_secret_in_what_would_be_sent_is_refused(
             request_of(**fields), "sweep.yaml", source_dir="src", secrets={"MY_TOKEN": "env:MY_TOKEN"}
         )
     assert planted not in str(refused.value)
+
+
+def test_requirements_are_settings_of_a_job_file(folder: Path, request_of: Make) -> None:
+    import yaml
+
+    (folder / "src" / "train.py").write_text("import torch\nimport no_such_module\n")
+    job = {**request_of(), "source_dir": "src"}
+    (folder / "job.yaml").write_text(yaml.safe_dump(job))
+    with pytest.raises(UnresolvedImportsError, match=r"train\.py:2: import no_such_module"):
+        SageMakerSweep("job.yaml", "sweep.yaml").preview()
+    told = {"allow_missing": ["no_such_module"], "image_provides": []}
+    (folder / "job.yaml").write_text(yaml.safe_dump({**job, **told}))
+    sweep = SageMakerSweep("job.yaml", "sweep.yaml")
+    sweep.preview()
+    assert "torch==" in sweep._needed["requirements.txt"].decode()
+    told["image_provides"] = ["torch"]
+    assert "torch==" not in (
+        SageMakerSweep("job.yaml", "sweep.yaml", **told)._requirement_files()["requirements.txt"].decode()
+    )
+    (folder / "job.yaml").write_text(yaml.safe_dump({**job, "requirements": "more.txt"}))
+    with pytest.raises(UsageError, match=r"more\.txt' cannot be read: No such file"):
+        SageMakerSweep("job.yaml", "sweep.yaml").preview()
+    (folder / "more.txt").write_text("six==1.17.0\n")  # beside the job file, wherever it is used from
+    sweep = SageMakerSweep("job.yaml", "sweep.yaml")
+    sweep.preview()
+    assert sweep._needed == {"requirements.txt": b"six==1.17.0\n"}
+
+
+def test_a_find_that_is_no_secret_is_allowed_in_the_job_file(folder: Path, request_of: Make) -> None:
+    import yaml
+
+    (folder / "src" / "notes.txt").write_text("an example: AKIA" + "QWERTYUIOPASDFGH\n")
+    job = {**request_of(), "source_dir": "src"}
+    (folder / "job.yaml").write_text(yaml.safe_dump(job))
+    with pytest.raises(LeakError, match="allow_leaks"):
+        SageMakerSweep("job.yaml", "sweep.yaml")
+    (folder / "job.yaml").write_text(yaml.safe_dump({**job, "allow_leaks": ["notes.txt"]}))
+    assert SageMakerSweep("job.yaml", "sweep.yaml").preview()
 
 
 def test_the_same_code_makes_the_same_files(folder: Path) -> None:

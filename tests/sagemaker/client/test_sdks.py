@@ -8,7 +8,6 @@ import importlib
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,6 @@ from besom_sagemaker.bench import Bench
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore"),  # of the SDKs, which are not ours
-]
-
-# Where SDK v2 is, or will be put: it cannot be in one environment with v3.
-V2_HOME = Path(os.environ.get("BESOM_TEST_CACHE", Path.home() / ".cache" / "besom-tests")) / "sagemaker-v2"
-V2_PACKAGES = [
-    "sagemaker>=2.257,<3",
-    "click>=8.1",
-    "pyyaml>=6",
-    "rich>=13.7",
-    "scipy>=1.10",
-    "threadpoolctl>=3",
 ]
 
 
@@ -104,20 +92,6 @@ assert estimator.latest_training_job is None and type(session) is sagemaker.Sess
 print(json.dumps(sweep.template.request))
 sys.exit(sweep.run().exit_code)
 """
-
-
-@pytest.fixture(scope="session")
-def v2_python() -> Path:
-    """The Python of an environment with SDK v2, made once and kept."""
-    python = V2_HOME / "bin" / "python"
-    if not (V2_HOME / "ready").exists():
-        uv = Path(sys.executable).parent / "uv"
-        subprocess.run([sys.executable, "-m", "venv", str(V2_HOME)], check=True)
-        by_uv = [str(uv), "pip", "install", "--python", str(python)]
-        pip = by_uv if uv.exists() else [str(python), "-m", "pip", "install"]
-        subprocess.run([*pip, "-q", *V2_PACKAGES], check=True)
-        (V2_HOME / "ready").touch()
-    return python
 
 
 @pytest.mark.timeout(900)
