@@ -1,18 +1,15 @@
 """How long a claim of `method: bayes` takes as an agent sees it, with 8 agents, as the sweep gets long.
 
 The sweep is given so many finished runs; then 8 processes claim, hold each run for about a second, and finish
-it, while one process makes suggestions ahead as an agent's does. Runs start at scattered times, as they do
-once a sweep has been going for a while. A claim is timed from the first question to the run, pauses between
-questions included; the first 3 s, in which the proposer reads the history, are left out and told apart.
+it, as agents do; one of them starts the process that makes suggestions ahead. Runs start at scattered times,
+as they do once a sweep has been going for a while. A claim is timed from the first question to the run, pauses between
+questions included; the first seconds, in which the proposer reads the history, are told apart.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import random
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,7 +17,7 @@ from statistics import median, quantiles
 from typing import Any
 
 from benchmarks.harness import Figure, main
-from besom.agent.ahead import CODE
+from besom.agent.ahead import Ahead
 from besom.records import Metric, Outcome, Run, RunState, SweepDraft
 from besom.scheduler import Scheduler
 from besom.store import open_store
@@ -67,17 +64,19 @@ def agent(url: str, sweep_id: str, seconds: float, number: int, answers: Any) ->
     generator = random.Random(number)
     store = open_store(url)
     scheduler = Scheduler(store, sweep_id, agent_id=f"agent-{number}")
+    found: list[tuple[float, float]] = []
     began = time.monotonic()
     time.sleep(generator.random())
-    found: list[tuple[float, float]] = []
-    while time.monotonic() < began + seconds:
-        asked = time.perf_counter()
-        while not isinstance(run := scheduler.claim(), Run):
-            pass
-        found.append((time.monotonic() - began, time.perf_counter() - asked))
-        time.sleep(0.5 + generator.random())
-        value = loss(run.params)
-        store.finish(run.lease, Outcome(RunState.FINISHED, summary={"loss": value}, value=value))
+    with Ahead(scheduler) as ahead:
+        while time.monotonic() < began + seconds:
+            asked = time.perf_counter()
+            while not isinstance(run := scheduler.claim(), Run):
+                pass
+            found.append((time.monotonic() - began, time.perf_counter() - asked))
+            ahead.look()
+            time.sleep(0.5 + generator.random())
+            value = loss(run.params)
+            store.finish(run.lease, Outcome(RunState.FINISHED, summary={"loss": value}, value=value))
     store.close()
     answers.put(found)
 
@@ -89,11 +88,6 @@ def measure_claims(size: int, seconds: float, warm: float) -> tuple[list[float],
         sweep_id = prepare(url, size)
         context = multiprocessing.get_context("spawn")
         answers = context.Queue()
-        ahead = subprocess.Popen(
-            [sys.executable, "-c", CODE, sweep_id, "proposer", str(os.getpid())],
-            stdin=subprocess.PIPE,
-            env={**os.environ, "BESOM_STORE": url},
-        )
         agents = [
             context.Process(target=agent, args=(url, sweep_id, seconds, number, answers))
             for number in range(AGENTS)
@@ -103,9 +97,6 @@ def measure_claims(size: int, seconds: float, warm: float) -> tuple[list[float],
         found = [claim for _ in agents for claim in answers.get()]
         for process in agents:
             process.join()
-        assert ahead.stdin
-        ahead.stdin.close()
-        ahead.wait()
     return [took for at, took in found if at < warm], [took for at, took in found if at >= warm]
 
 
@@ -114,13 +105,13 @@ def measure(quick: bool) -> list[Figure]:
     figures: list[Figure] = []
     high: list[float] = []
     for size in SIZES[:3] if quick else SIZES:
-        warm = 3.0 + size / 10_000
+        warm = 8.0 + size / 5_000
         cold, claims = measure_claims(size, warm + (8.0 if quick else 40.0), warm)
         percentiles = [1000 * value for value in quantiles(claims, n=100)]
         high.append(percentiles[98])
         note = (
             f"{len(claims)} claims; median {1000 * median(claims):.1f}, p90 {percentiles[89]:.1f}, longest "
-            f"{1000 * max(claims):.0f}; in the first {warm:.0f} s longest {1000 * max(cold):.0f}"
+            f"{1000 * max(claims):.0f}; in the first {warm:.0f} s longest {1000 * max(cold, default=0.0):.0f}"
         )
         figures.append(Figure(f"claim after {size} runs, p99", percentiles[98], "ms", 5.0, "lower", note))
     figures.append(Figure("longest p99 / that after 10 runs", max(high) / high[0], "x", 1.5, "lower"))

@@ -12,6 +12,7 @@ from urllib.parse import quote_plus
 
 from besom.errors import NotFoundError, UsageError
 from besom.folders import run_folder
+from besom.front import front_of
 from besom.records import Agent, Goal, Metric, Params, Run, RunState, Sweep, SweepState
 from besom.store import open_store
 from besom.summarize import summary_value
@@ -139,6 +140,13 @@ class SweepView:
             return runs[-1] if runs else None
         ordered = runs.ordered(order)
         return next((run for run in ordered if run.record.state in RANKED), None)
+
+    def front(self) -> list[RunView]:
+        """Give the runs that no other one beats, the Pareto front, with the best of the first goal first.
+
+        Only finished and stopped runs that have a value of every goal and keep all limits.
+        """
+        return [RunView(self.store, run) for run in front_of(self.store, self.record)]
 
     def agents(self) -> list[Agent]:
         """Give the agents the sweep has had, newest first."""

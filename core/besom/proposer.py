@@ -98,7 +98,7 @@ class Proposer:
         if room == 0:
             return None
         method = self.method(sweep)
-        history = StoreHistory(self.store, sweep.id, tuple(instead_of))
+        history = StoreHistory(self.store, sweep.id, tuple(instead_of), summaries=_several(sweep))
         count = 1 if instead_of else max(self._stride, method.lookahead)
         if room is not None and self._stride == 0:
             count = min(count, room)
@@ -135,11 +135,14 @@ class StoreHistory:
     store: Store
     sweep_id: str
     without: tuple[Waiting, ...] = ()  # suggestions to leave out of what is active
+    summaries: bool = False
 
     def observations(self, *, after: int = 0) -> Sequence[Observation]:
         """Give ended runs with `changed` above `after`, in that order."""
         found: list[Observation] = []
-        while page := self.store.observations(self.sweep_id, after=after, limit=PAGE):
+        while page := self.store.observations(
+            self.sweep_id, after=after, limit=PAGE, summaries=self.summaries
+        ):
             found += page
             after = page[-1].changed
         return found
@@ -221,6 +224,11 @@ class _Keeper:
     def _replace(self, sweep: Sweep, waiting: list[Waiting], place: int) -> None:
         """Make a suggestion anew, as if those behind it were not there: it will be handed out before them."""
         self.proposer.refill(sweep, term=self.term, instead_of=waiting[place:])
+
+
+def _several(sweep: Sweep) -> bool:
+    """Say whether runs are judged by more than one number."""
+    return "metrics" in sweep.config or (sweep.metric is not None and bool(sweep.metric.limits))
 
 
 def depth(running: int) -> int:

@@ -46,6 +46,22 @@ Source = Literal["method", "enqueued", "prior", "solo"]
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """What a run must keep to be of use: bounds, inclusive, of a (dotted) key of the summary."""
+
+    name: str
+    min: float | None = None
+    max: float | None = None
+
+    def kept(self, summary: Mapping[str, Any]) -> bool:
+        """Say whether a summary has the number, within the bounds."""
+        value = metric_value(summary, self.name)
+        return value is not None and not (
+            (self.min is not None and value < self.min) or (self.max is not None and value > self.max)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Metric:
     """What a sweep optimises: a (dotted) key of the summary and the direction that is better."""
 
@@ -54,6 +70,11 @@ class Metric:
     target: float | None = None
     impute: Literal["latest", "best", "worst"] = "worst"
     impute_while_running: Literal["latest", "best", "worst", "false"] = "false"
+    limits: tuple[Limit, ...] = ()  # all that the sweep's runs must keep
+
+    def feasible(self, summary: Mapping[str, Any]) -> bool:
+        """Say whether a summary keeps every limit."""
+        return all(limit.kept(summary) for limit in self.limits)
 
     def better(self, a: float, b: float) -> bool:
         """Say whether `a` is strictly better than `b`."""

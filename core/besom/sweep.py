@@ -97,7 +97,7 @@ def extend_sweep(store: Store, sweep_id: str, config: SweepConfig) -> Sweep:
             f"{config.source}: sweep {sweep.id} is a {sweep.method} sweep and cannot become {config.method};"
             f" keep `method: {sweep.method}` or {CREATE_ANEW}"
         )
-    if _aim(config.metric) != _aim(sweep.metric):
+    if _aim(config.metric) != _aim(sweep.metric) or config.metrics != sweep_config(sweep).metrics:
         raise UsageError(
             f"{config.source}: sweep {sweep.id} judges by {_described(sweep.metric)}, not by"
             f" {_described(config.metric)}; keep `metric` as it is or {CREATE_ANEW}"
@@ -242,9 +242,9 @@ def _reopen(store: Store, sweep: Sweep) -> None:
         resume_sweep(store, sweep.id)
 
 
-def _aim(metric: Metric | None) -> tuple[str, str, float | None] | None:
+def _aim(metric: Metric | None) -> tuple[object, ...] | None:
     """Give what a sweep's values are judged by."""
-    return (metric.name, metric.goal, metric.target) if metric else None
+    return (metric.name, metric.goal, metric.target, metric.limits) if metric else None
 
 
 def _described(metric: Metric | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from besom.records import Metric
+from besom.records import Limit, Metric
 from besom.space import Beta, Choice, Distribution, Lattice, LogNormal, LogUniform, Normal, Rounded, Uniform
 from besom.sweepfile import SweepConfig, from_mapping, parse, parse_value
 
@@ -117,10 +117,26 @@ def test_what_has_no_effect_or_is_deprecated_is_warned_about_with_its_place() ->
     )
 
 
-def test_several_metrics_need_method_custom() -> None:
+def test_several_goals_are_metrics_and_the_first_is_the_metric() -> None:
     metrics = [{"name": "x"}, {"name": "y", "goal": "maximize"}]
-    config = from_mapping({"method": "custom", "metrics": metrics, "parameters": {"a": {"value": 1}}})
-    assert config.metrics == (Metric("x"), Metric("y", "maximize"))
+    for method in ("custom", "bayes", "random"):
+        config = from_mapping({"method": method, "metrics": metrics, "parameters": {"a": {"values": [1, 2]}}})
+        assert config.metrics == (Metric("x"), Metric("y", "maximize"))
+        assert config.metric == Metric("x")
+
+
+def test_a_metric_with_bounds_and_no_goal_is_a_limit() -> None:
+    metrics = [
+        {"name": "ms", "max": 20},
+        {"name": "acc", "goal": "maximize", "min": 0.5},
+        {"name": "gb", "max": 1},
+    ]
+    config = from_mapping({"metrics": metrics, "method": "bayes", "parameters": {"a": {"values": [1, 2]}}})
+    limits = (Limit("ms", None, 20), Limit("acc", 0.5, None), Limit("gb", None, 1))
+    assert config.metric == Metric("acc", "maximize", limits=limits)
+    assert config.metrics == ()
+    alone = {"metric": {"name": "x", "max": 2}, "method": "random", "parameters": {"a": {"values": [1, 2]}}}
+    assert from_mapping(alone).metric == Metric("x", limits=(Limit("x", None, 2),))
 
 
 def test_impute_while_running_may_be_a_bare_false() -> None:

@@ -150,7 +150,6 @@ INVALID: list[dict[str, Any]] = [
     {"run_cap": -0.3},
     {"run_cap": 5.1},
     {"run_cap": "1"},
-    {"metrics": [{"name": "loss"}, {"name": "accuracy"}]},
     {"method": "custom", "metrics": [{"name": "loss"}]},
     {"method": "custom", "metrics": "not-a-list"},
     {"method": "custom", "metrics": ["loss", "accuracy"]},

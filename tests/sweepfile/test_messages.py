@@ -132,7 +132,10 @@ TOP = [
     ("metric: {name: x, target: high}", "metric.target must be a number, not 'high'"),
     ("metric: {name: x, impute: mean}", "metric.impute cannot be 'mean'; known: best, latest, worst"),
     ("metrics: [{name: x}]", "metrics must be a list of two or more"),
-    ("metrics: [{name: x}, {name: y}]", "metrics needs method: custom"),
+    ("metrics: [{name: x}, {name: x}]", "metrics names x more than once"),
+    ("metrics: [{name: x, max: 1}, {name: y, min: 2}]", "metrics has no goal; write goal: minimize"),
+    ("metrics: [{name: x, target: 1}, {name: y}]", "metrics cannot have a target where there are several"),
+    ("metric: {name: x, min: 2, max: 1}", "metric.min (2) is above max (1)"),
     (
         "{method: custom, metric: {name: z}, metrics: [{name: x}, {name: y}]}",
         "metrics and metric cannot both be there",

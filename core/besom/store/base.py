@@ -235,8 +235,8 @@ class Store(Protocol):
         value stay until the next attempt reports. From a lost lease the outcome is kept as a superseded
         attempt, and the run is returned as it is. It counts all the same where the loss has had no effect
         yet: the attempt is the latest, and its run PENDING for that reason or, outside every sweep, CRASHED.
-        The value of a FINISHED or STOPPED run that reaches the metric's target finishes a sweep that is
-        RUNNING or PAUSED: no new runs, running ones go on.
+        The value of a FINISHED or STOPPED run that reaches the metric's target and keeps its limits finishes
+        a sweep that is RUNNING or PAUSED: no new runs, running ones go on.
         """
         ...
 
@@ -282,7 +282,7 @@ class Store(Protocol):
     def best_run(self, sweep_id: str) -> Run | None:
         """Give the best run among FINISHED, STOPPED and RUNNING ones; of equals, that with the lowest number.
 
-        A sweep without a metric is taken to minimize.
+        A sweep without a metric is taken to minimize. Runs that do not keep the metric's limits do not count.
         """
         ...
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from besom.errors import NotFoundError, UsageError
 from besom.plugins import load_plugin
-from besom.records import Goal, Metric
+from besom.records import Goal, Limit, Metric
 from besom.space.components import MAX_STATES
 from besom.sweepfile.config import DEFAULT_COMMAND, SweepConfig
 from besom.sweepfile.early import read_early_terminate
@@ -106,17 +108,36 @@ def _plugin(group: str, name: str) -> bool:
 
 
 def _metrics(fields: Fields) -> tuple[Metric | None, tuple[Metric, ...]]:
-    metric = _metric(node, "metric", fields.problems) if (node := fields.node("metric")) else None
-    several = fields.node("metrics")
+    """Give the metric that comes first, with all limits, and the goals where there are several."""
+    node, several = fields.node("metric"), fields.node("metrics")
     if several is None:
-        return metric, ()
+        found = [] if node is None else [_metric(node, "metric", fields.problems)]
+        return _with_limits(found[0], found) if found and found[0] else None, ()
     if node is not None:
         fields.add("metrics", "and metric cannot both be there")
     if not isinstance(several.value, list) or len(several.value) < 2:
         fields.add("metrics", "must be a list of two or more; use metric for one")
-        return metric, ()
+        return None, ()
     found = [_metric(item, f"metrics[{index}]", fields.problems) for index, item in enumerate(several.value)]
-    return metric, tuple(item for item in found if item is not None)
+    names = [item.name for item in found if item]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        fields.add("metrics", f"names {name} more than once")
+    goals = [
+        metric
+        for item, metric in zip(several.value, found, strict=True)
+        if metric and isinstance(item.value, dict) and ("goal" in item.value or not metric.limits)
+    ]
+    if None not in found and not goals:
+        fields.add("metrics", "has no goal; write goal: minimize or goal: maximize for one of them")
+    if len(goals) > 1 and any(metric.target is not None for metric in goals):
+        fields.add("metrics", "cannot have a target where there are several goals: none of them is the best")
+    if not goals:
+        return None, ()
+    return _with_limits(goals[0], found), tuple(goals) if len(goals) > 1 else ()
+
+
+def _with_limits(metric: Metric, found: Sequence[Metric | None]) -> Metric:
+    return replace(metric, limits=tuple(limit for item in found if item for limit in item.limits))
 
 
 def _metric(node: Node, path: str, problems: Problems) -> Metric | None:
@@ -125,19 +146,24 @@ def _metric(node: Node, path: str, problems: Problems) -> Metric | None:
         problems.add(node.place, f"{path} must be a mapping; write {{name: {name[:60]}, goal: minimize}}")
         return None
     fields = Fields(node, path, problems)
-    fields.only({"name", "goal", "target", "impute", "impute_while_running"})
+    fields.only({"name", "goal", "target", "impute", "impute_while_running", "min", "max"})
     fields.require("name")
     how = ("latest", "best", "worst")
     running = fields.node("impute_while_running")
     said_no = running is not None and running.value is False  # `false` without quotes is a boolean
+    low, high = fields.number("min"), fields.number("max")
+    if low is not None and high is not None and low > high:
+        fields.add("min", f"({low:g}) is above max ({high:g})")
+    name = fields.text("name") or ""
     return Metric(
-        name=fields.text("name") or "",
+        name=name,
         goal=cast("Goal", fields.choice("goal", ("minimize", "maximize"), "minimize")),
         target=fields.number("target"),
         impute=cast("Any", fields.choice("impute", how, "worst")),
         impute_while_running="false"
         if said_no
         else cast("Any", fields.choice("impute_while_running", (*how, "false"), "false")),
+        limits=() if low is None and high is None else (Limit(name, low, high),),
     )
 
 
@@ -250,8 +276,6 @@ def _ignored(fields: Fields) -> list[str]:
 
 
 def _check_together(fields: Fields, config: SweepConfig) -> None:
-    if config.metrics and config.method != "custom":
-        fields.add("metrics", "needs method: custom; use metric for one")
     no_metric = fields.node("metric") is None and fields.node("metrics") is None
     if no_metric and config.method == "bayes" and "scheduler" not in fields:
         fields.add("method", "bayes needs a metric; write metric: {name: loss, goal: minimize}")

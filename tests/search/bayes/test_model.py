@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize as scipy_optimize
 
-from besom.search.bayes.acquisition import Acquisition, log_improvement
+from besom.search.bayes.acquisition import CAUTION, Acquisition, Trust, log_improvement
 from besom.search.bayes.encoding import Axis, Domain, Parent
 from besom.search.bayes.gp import Likelihood, Posterior, Priors, fit
 from besom.search.bayes.kernel import squared_distances
@@ -58,7 +58,7 @@ def test_the_gradient_of_the_acquisition_is_its_slope(warp: float) -> None:
     hyper = likelihood.hyper(likelihood.mean + 0.3 * rng.normal(size=len(likelihood.mean)))
     metric = Posterior(features, values, MIXED.layout, hyper)
     labels = Posterior(features, np.sign(values[:, :1]), MIXED.layout, hyper)
-    target = Acquisition(metric, np.array([-1.5, -5.0]), labels, 0.2)
+    target = Acquisition(metric, np.array([-1.5, -5.0]), (Trust(labels, 0.2, CAUTION), Trust(labels, -0.3)))
     places = MIXED.features(some_points(4, seed=3))
     value, gradient = target.value_with_slope(places)
     assert np.allclose(value, target.value(places))

@@ -1,7 +1,8 @@
 """Bayesian optimization: a Gaussian process over the mixed, conditional space of a sweep, in numpy and scipy.
 
 points      params <-> rows of numbers              encoding    what rows mean; features for the model
-records     the history as arrays                   outputs     metric values -> standardized ones
+records     the history as arrays                   goals       several goals as one
+outputs     metric values -> standardized ones
 kernel, gp  the model and its hyperparameters       model       evidence -> model -> acquisition
 acquisition log expected improvement x success      region      where to search in many dimensions
 propose     the search for its maximum              method      the Method itself

@@ -44,26 +44,52 @@ def log_improvement(z: Array) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class Acquisition:
-    """Log expected improvement over `best`, averaged over fantasies, plus the log chance to succeed.
+class Trust:
+    """The chance that a number is above 0: its posterior around `mean`, and how many times its log counts."""
 
-    `best` has one entry per column of the posterior's values. `trust`, where a feasibility model exists, is
-    its posterior over labels -1 (failed) and 1.
+    posterior: Posterior
+    mean: float
+    weight: float = 1.0
+
+    def value(self, features: Array) -> Array:
+        """Give the weighted log chance at each point."""
+        mean, deviation = self.posterior.predict(features)
+        return np.asarray(self.weight * log_ndtr((self.mean + mean[:, 0]) / self._spread(deviation)))
+
+    def value_with_slope(self, features: Array) -> tuple[Array, Array]:
+        """Give the weighted log chance at each point and its gradient by the features."""
+        found = self.posterior.predict_with_slope(features)
+        spread = self._spread(found.deviation)
+        t = (self.mean + found.mean[:, 0]) / spread
+        log_chance = log_ndtr(t)
+        by_t = np.exp(-0.5 * t**2 - _LOG_ROOT_2PI - log_chance)
+        by_deviation = -by_t * t * found.deviation / spread**2
+        slope = found.gradient((by_t / spread)[:, None], by_deviation)
+        return self.weight * log_chance, self.weight * slope
+
+    def _spread(self, deviation: Array) -> Array:
+        return np.sqrt(deviation**2 + self.posterior.noise + 0.01)
+
+
+@dataclass(frozen=True, slots=True)
+class Acquisition:
+    """Log expected improvement over `best`, averaged over fantasies, plus the log chances to be of use.
+
+    `best` has one entry per column of the posterior's values. `trusts` are models of what a run must keep:
+    not to fail (labels -1 and 1), and the limits of metrics (how far inside of them).
     """
 
     posterior: Posterior
     best: Array
-    trust: Posterior | None = None
-    trust_mean: float = 0.0
+    trusts: tuple[Trust, ...] = ()
 
     def value(self, features: Array) -> Array:
         """Give the acquisition at each point."""
         mean, deviation = self.posterior.predict(features)
         total = np.asarray(logsumexp(log_improvement((self.best - mean) / deviation[:, None]), axis=1))
         total += np.log(deviation) - math.log(len(self.best))
-        if self.trust is not None:
-            mean, deviation = self.trust.predict(features)
-            total += CAUTION * log_ndtr((self.trust_mean + mean[:, 0]) / self._label_deviation(deviation))
+        for trust in self.trusts:
+            total += trust.value(features)
         return np.asarray(total)
 
     def value_with_slope(self, features: Array) -> tuple[Array, Array]:
@@ -79,21 +105,7 @@ class Acquisition:
         by_deviation = (share * np.exp(np.minimum(log_phi - log_h, 600.0)) / deviation).sum(1)
         slope = found.gradient(by_mean, by_deviation)
         total = total + np.log(found.deviation) - math.log(len(self.best))
-        if self.trust is not None:
-            chance, chance_slope = self._log_chance(features)
-            total, slope = total + CAUTION * chance, slope + CAUTION * chance_slope
+        for trust in self.trusts:
+            chance, chance_slope = trust.value_with_slope(features)
+            total, slope = total + chance, slope + chance_slope
         return total, slope
-
-    def _label_deviation(self, deviation: Array) -> Array:
-        assert self.trust is not None
-        return np.sqrt(deviation**2 + self.trust.noise + 0.01)
-
-    def _log_chance(self, features: Array) -> tuple[Array, Array]:
-        assert self.trust is not None
-        found = self.trust.predict_with_slope(features)
-        spread = self._label_deviation(found.deviation)
-        t = (self.trust_mean + found.mean[:, 0]) / spread
-        log_chance = log_ndtr(t)
-        by_t = np.exp(-0.5 * t**2 - _LOG_ROOT_2PI - log_chance)
-        by_deviation = -by_t * t * found.deviation / spread**2
-        return log_chance, found.gradient((by_t / spread)[:, None], by_deviation)

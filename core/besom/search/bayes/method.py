@@ -21,6 +21,7 @@ from besom.errors import UsageError
 from besom.records import Batch, Params, Suggestion
 from besom.search.base import History
 from besom.search.bayes.design import design, design_size, farthest, fit_size
+from besom.search.bayes.goals import draw_weights
 from besom.search.bayes.kernel import Array
 from besom.search.bayes.model import Evidence, Fitted, acquisition, doubted, fit_models
 from besom.search.bayes.points import Translation
@@ -59,7 +60,7 @@ class Bayes:
         self.space = self.config.space
         self.seed = self.config.seed or 0
         self._translation = Translation(self.space)
-        self._ledger = Ledger(self._translation, self.config.metric)
+        self._ledger = Ledger(self._translation, self.config.metric, self.config.metrics)
         self._fitted: tuple[tuple[int, int], Fitted] | None = None
         self._threads = ThreadpoolController()
 
@@ -108,18 +109,26 @@ class Bayes:
         """Give the first point in the order of preference that is allowed and new; None if none is left."""
         domain = self._translation.domain
         rng = np.random.default_rng([self.seed, cursor])
-        evidence = self._ledger.evidence(active)
+        weights = self._weights(cursor)
+        evidence = self._ledger.evidence(active, weights=weights)
         seen = self._ledger.seen.union(domain.keys(evidence.pending))
         if self.space.size is not None and len(seen) >= self.space.size:
             return None
-        for rows in self._preferred(cursor, evidence, rng) if domain.axes else ():
+        for rows in self._preferred(cursor, evidence, weights, rng) if domain.axes else ():
             for point in domain.settle(rows):
                 exact = self._translation.exact(point)
                 if domain.keys(exact[None])[0] not in seen and self._translation.allowed(exact[None])[0]:
                     return exact
         return self._leftover(seen, cursor)
 
-    def _preferred(self, cursor: int, evidence: Evidence, rng: np.random.Generator) -> Iterator[Array]:
+    def _weights(self, cursor: int) -> Array | None:
+        """Give how much each goal counts for this suggestion; None for a single one."""
+        goals = len(self.config.metrics)
+        return draw_weights(goals, np.random.default_rng([self.seed, cursor, goals])) if goals else None
+
+    def _preferred(
+        self, cursor: int, evidence: Evidence, weights: Array | None, rng: np.random.Generator
+    ) -> Iterator[Array]:
         domain = self._translation.domain
         started = len(self._ledger) + len(evidence.pending)
         first = design_size(len(domain.axes))
@@ -129,23 +138,23 @@ class Bayes:
             known = np.vstack([evidence.points, evidence.failed, evidence.pending])
             yield farthest(domain, domain.draw(rng, 256), known)
         else:
-            fitted = self._fit()
+            fitted = self._fit(evidence) if weights is None else fit_models(domain, evidence)
             if cursor % DOUBT_EVERY == DOUBT_EVERY - 1:
                 fitted = doubted(fitted)
-            box = region(domain, evidence.points, evidence.values, fitted.metric.metric.scale)
+            box = region(domain, evidence.points, evidence.merit, fitted.metric.metric.scale)
             target = acquisition(domain, evidence, fitted, rng)
-            leaders = evidence.points[np.argsort(evidence.values, kind="stable")[:LEADERS]]
+            leaders = evidence.points[np.argsort(evidence.merit, kind="stable")[:LEADERS]]
             effort = Effort()
             rows = candidates(domain, leaders, box, effort, rng)
             allowed = self._translation.allowed if self.space.constraints else None
             yield maximize(Search(domain, target, box, effort, allowed), rows)[0]
         yield domain.draw(rng, 1000)
 
-    def _fit(self) -> Fitted:
+    def _fit(self, present: Evidence) -> Fitted:
         """Give the hyperparameters found at the latest number of ended runs at which they are searched."""
         runs = fit_size(len(self._ledger))
         evidence = self._ledger.evidence((), runs)
-        if not len(evidence.values):
+        if not len(evidence.values) or evidence.feasible.any() != present.feasible.any():
             runs = len(self._ledger)
             evidence = self._ledger.evidence((), runs)
         key = runs, self._ledger.revision

@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from besom.records import Metric, Observation, Params, RunState
+from besom.records import Metric, Observation, Params, RunState, metric_value
+from besom.search.bayes.goals import scalarize
 from besom.search.bayes.kernel import Array
 from besom.search.bayes.model import Evidence
 from besom.search.bayes.points import Translation
+from besom.summarize import summary_value
 
 _FAILED = frozenset({RunState.FAILED, RunState.CRASHED})
 _GOOD, _BAD, _SILENT, _GONE = range(4)
@@ -26,15 +29,19 @@ class Ledger:
     value (stopped early, killed) teach nothing, but are not repeated.
     """
 
-    def __init__(self, translation: Translation, metric: Metric | None) -> None:
+    def __init__(self, translation: Translation, metric: Metric | None, goals: Sequence[Metric] = ()) -> None:
         self.translation, self.metric = translation, metric
+        self.others = tuple(goals[1:])
+        """The goals beside `metric`."""
+        self.limits = metric.limits if metric is not None else ()
         self.changed = 0
         self.revision = 0  # grows when a run that had ended ended again
         self.seen: set[bytes] = set()
         """The keys of all points that were run."""
         self._place: dict[str, int] = {}
         self._points = np.empty((64, len(translation.domain.axes)))
-        self._values = np.empty(64)
+        self._values = np.empty((64, 1 + len(self.others)))
+        self._margins = np.empty((64, 2 * len(self.limits)))
         self._kinds = np.empty(64, dtype=np.int8)
         self._count = 0
 
@@ -50,36 +57,73 @@ class Ledger:
                 continue  # of a space that was since changed
             self.seen.add(self.translation.domain.keys(point[None])[0])
             self._place[item.run_id] = self._count
-            self._append(point, *self._reading(item))
+            self._append(point, self._reading(item))
 
     def __len__(self) -> int:
         return len(self._place)
 
-    def evidence(self, active: Sequence[Params], first: int | None = None) -> Evidence:
-        """Give what the `first` ended runs (all, if None) and the `active` ones say."""
+    def evidence(
+        self, active: Sequence[Params], first: int | None = None, weights: Array | None = None
+    ) -> Evidence:
+        """Give what the `first` ended runs (all, if None) and the `active` ones say.
+
+        `weights`, one per goal, make one value of several.
+        """
         kept = np.flatnonzero(self._kinds[: self._count] != _GONE)[:first]
         kinds = self._kinds[kept]
         pending = [point for params in active if (point := self.translation.point(params)) is not None]
+        good = kept[kinds == _GOOD]
+        margins = self._margins[good]
+        margins = margins[:, np.isfinite(margins).all(0)]  # the others are of bounds that are not there
+        values = self._values[good]
         return Evidence(
-            self._points[kept[kinds == _GOOD]],
-            self._values[kept[kinds == _GOOD]],
+            self._points[good],
+            values[:, 0] if weights is None else scalarize(values, (margins >= 0.0).all(1), weights),
             self._points[kept[kinds == _BAD]],
             np.array(pending, dtype=float).reshape(len(pending), self._points.shape[1]),
+            margins if self.limits else None,
         )
 
-    def _append(self, point: Array, value: float, kind: int) -> None:
+    def _append(self, point: Array, told: _Told) -> None:
         if self._count == len(self._values):
             self._points = np.concatenate([self._points, np.empty_like(self._points)])
             self._values = np.concatenate([self._values, np.empty_like(self._values)])
+            self._margins = np.concatenate([self._margins, np.empty_like(self._margins)])
             self._kinds = np.concatenate([self._kinds, np.empty_like(self._kinds)])
-        self._points[self._count], self._values[self._count], self._kinds[self._count] = point, value, kind
+        self._points[self._count], self._kinds[self._count] = point, told.kind
+        if told.kind == _GOOD:
+            self._values[self._count], self._margins[self._count] = told.values, told.margins
         self._count += 1
 
-    def _reading(self, item: Observation) -> tuple[float, int]:
-        sign = -1.0 if self.metric is not None and self.metric.goal == "maximize" else 1.0
+    def _reading(self, item: Observation) -> _Told:
         failed = item.state in _FAILED
         if failed and (self.metric is None or self.metric.impute == "worst"):
-            return 0.0, _BAD
-        if item.value is not None:
-            return sign * item.value, _GOOD
-        return 0.0, _BAD if failed or item.state is RunState.FINISHED else _SILENT
+            return _Told(_BAD)
+        summary = item.summary or {}
+        values = [item.value, *(summary_value(summary, goal) for goal in self.others)]
+        held = [metric_value(summary, limit.name) for limit in self.limits]
+        if None in values or None in held:
+            return _Told(_BAD if failed or item.state is RunState.FINISHED else _SILENT)
+        goals = (self.metric, *self.others)
+        signs = [-1.0 if goal is not None and goal.goal == "maximize" else 1.0 for goal in goals]
+        return _Told(
+            _GOOD,
+            [sign * value for sign, value in zip(signs, values, strict=True) if value is not None],
+            [
+                margin
+                for limit, value in zip(self.limits, held, strict=True)
+                if value is not None
+                for margin in (
+                    np.inf if limit.min is None else value - limit.min,
+                    np.inf if limit.max is None else limit.max - value,
+                )
+            ],
+        )
+
+
+class _Told(NamedTuple):
+    """What a run teaches: values of the goals, lower being better, and room left to the limits."""
+
+    kind: int
+    values: Sequence[float] = ()
+    margins: Sequence[float] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection
+from itertools import count
 
 from besom.errors import UsageError
 from besom.records import (
@@ -12,6 +13,7 @@ from besom.records import (
     Attempt,
     HistoryRow,
     Lease,
+    Metric,
     Observation,
     Params,
     Progress,
@@ -21,6 +23,8 @@ from besom.records import (
 )
 from besom.store.relational.part import Part
 from besom.store.relational.rows import attempt_of, history_of, latest_attempt, params_of, run_of
+
+PAGE = 50  # runs looked at at a time
 
 COUNTED = (
     RunState.PENDING,
@@ -76,6 +80,8 @@ class Reading(Part):
         """Compare the best ended run, which an index knows, with the few that run."""
         metric = self.get_sweep(sweep_id).metric
         lowest = metric is None or metric.goal == "minimize"
+        if metric is not None and metric.limits:
+            return self._best_feasible(sweep_id, metric)
         queries = (
             (self._sql.lowest, self._sql.lowest_running)
             if lowest
@@ -84,6 +90,21 @@ class Reading(Part):
         runs = [run_of(row) for sql in queries for row in self._database.read(sql, {"sweep": sweep_id})]
         sign = 1.0 if lowest else -1.0
         return min(runs, key=lambda run: (sign * (run.value or 0.0), run.number), default=None)
+
+    def _best_feasible(self, sweep_id: str, metric: Metric) -> Run | None:
+        """Walk the index from the best value on until a run keeps the limits."""
+        lowest = metric.goal == "minimize"
+        sql = self._sql.from_lowest if lowest else self._sql.from_highest
+        running = self.list_runs(sweep_id, states=[RunState.RUNNING])
+        found = [run for run in running if run.value is not None and metric.feasible(run.summary)]
+        for start in count(0, PAGE):
+            rows = self._database.read(sql, {"sweep": sweep_id, "start": start, "count": PAGE})
+            best = next((run for run in map(run_of, rows) if metric.feasible(run.summary)), None)
+            found += [best] if best else []
+            if best or len(rows) < PAGE:
+                break
+        sign = 1.0 if lowest else -1.0
+        return min(found, key=lambda run: (sign * (run.value or 0.0), run.number), default=None)
 
     def find_key(self, sweep_id: str, key: str) -> Run | None:
         """Look the point up in the unique index."""

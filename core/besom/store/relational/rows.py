@@ -17,6 +17,7 @@ from besom.records import (
     Attempt,
     Directive,
     HistoryRow,
+    Limit,
     Metric,
     Run,
     RunState,
@@ -97,7 +98,11 @@ def sweep_of(row: Row) -> Sweep:
 @lru_cache
 def metric_of(text: str | None) -> Metric | None:
     """Read a sweep's metric column."""
-    return None if text is None else Metric(**_decode(text))
+    if text is None:
+        return None
+    fields = _decode(text)
+    limits = tuple(Limit(**limit) for limit in fields.pop("limits", ()))
+    return Metric(**fields, limits=limits)
 
 
 def metric_text(metric: Metric | None) -> str | None:

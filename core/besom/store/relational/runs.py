@@ -248,7 +248,7 @@ class Runs(Queue):
             transaction.execute(self._sql.archive, {**columns, "lost": 0})
         elif gate and state in GOOD and run.value is not None and gate.state in UNFINISHED:
             metric = metric_of(gate.metric)
-            if metric and metric.reached(run.value):
+            if metric and metric.reached(run.value) and metric.feasible(run.summary):
                 finished = {
                     "id": standing.sweep_id,
                     "state": SweepState.FINISHED.value,

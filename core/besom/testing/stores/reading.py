@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 
 from besom.errors import NotFoundError, UsageError
-from besom.records import Lease, Metric, Observation, Outcome, RunState
+from besom.records import Goal, Lease, Limit, Metric, Observation, Outcome, RunState, SweepState
 from besom.store.base import Store
 from besom.testing.stores.ground import (
     MINUTE,
@@ -129,6 +129,32 @@ class ReadingContract(Ground):
         store.report(second.lease, [row(1, a=2)], lease_seconds=MINUTE)
         assert store.history(second.id) == [row(1, a=2)]
         assert store.history(second.id, attempt=1) == [row(1, a=1)]
+
+    @pytest.mark.parametrize("goal", ["minimize", "maximize"])
+    def test_the_best_run_keeps_the_limits(self, store: Store, goal: Goal) -> None:
+        limits = (Limit("ms", max=10), Limit("acc", min=0.5))
+        sweep = sweep_with(store, 70, metric=Metric("loss", goal, limits=limits))
+        assert store.get_sweep(sweep.id).metric == Metric("loss", goal, limits=limits)
+        for number in range(62):
+            value = float(number if goal == "minimize" else -number)
+            summary = {"ms": 10 if number >= 60 else 11 + number, "acc": 0.5 if number != 60 else 0.4}
+            end = RunState.FINISHED if number % 2 else RunState.STOPPED
+            store.finish(claim(store, sweep).lease, Outcome(end, summary=summary, value=value))
+        best = store.best_run(sweep.id)
+        assert best is not None
+        assert abs(best.value or 0.0) == 61
+        assert store.progress(sweep.id).best == best.value
+        running = claim(store, sweep)
+        told = {"ms": 1, "acc": 1}
+        store.report(running.lease, [], summary=told, value=0.0, lease_seconds=MINUTE)
+        assert store.best_run(sweep.id) == store.get_run(running.id)
+
+    def test_no_run_is_best_where_none_keeps_the_limits(self, store: Store) -> None:
+        sweep = sweep_with(store, 2, metric=Metric("loss", target=1.0, limits=(Limit("ms", max=10),)))
+        for summary in ({"loss": 0.5}, {"loss": 0.5, "ms": 11}):
+            store.finish(claim(store, sweep).lease, Outcome(RunState.FINISHED, summary=summary, value=0.5))
+        assert store.best_run(sweep.id) is None
+        assert store.get_sweep(sweep.id).state is SweepState.RUNNING
 
     def test_observations_bring_summaries_when_asked(self, store: Store) -> None:
         sweep = sweep_with(store, 1)

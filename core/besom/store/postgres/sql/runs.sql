@@ -40,6 +40,14 @@ SELECT * FROM run WHERE sweep = %(sweep)s AND state = 'running' AND value IS NOT
 -- name: highest_running
 SELECT * FROM run WHERE sweep = %(sweep)s AND state = 'running' AND value IS NOT NULL ORDER BY value DESC, number LIMIT 1;
 
+-- name: from_lowest
+SELECT * FROM run WHERE sweep = %(sweep)s AND state IN ('finished', 'stopped') AND value IS NOT NULL
+ORDER BY value, number LIMIT %(count)s OFFSET %(start)s;
+
+-- name: from_highest
+SELECT * FROM run WHERE sweep = %(sweep)s AND state IN ('finished', 'stopped') AND value IS NOT NULL
+ORDER BY value DESC, number LIMIT %(count)s OFFSET %(start)s;
+
 -- name: insert_solo
 INSERT INTO run (id, number, name, state, params, key, source, attempt, created, started, changed, lease, project)
 VALUES (%(id)s, %(number)s, %(name)s, 'running', '{}', %(id)s, 'solo', 1, %(now)s, %(now)s, nextval('changed'), %(lease)s, %(project)s)

@@ -40,6 +40,14 @@ SELECT * FROM run WHERE sweep = :sweep AND state = 'running' AND value IS NOT NU
 -- name: highest_running
 SELECT * FROM run WHERE sweep = :sweep AND state = 'running' AND value IS NOT NULL ORDER BY value DESC, number LIMIT 1;
 
+-- name: from_lowest
+SELECT * FROM run WHERE sweep = :sweep AND state IN ('finished', 'stopped') AND value IS NOT NULL
+ORDER BY value, number LIMIT :count OFFSET :start;
+
+-- name: from_highest
+SELECT * FROM run WHERE sweep = :sweep AND state IN ('finished', 'stopped') AND value IS NOT NULL
+ORDER BY value DESC, number LIMIT :count OFFSET :start;
+
 -- name: insert_solo
 INSERT INTO run (id, number, name, state, params, key, source, attempt, created, started, changed, lease, project)
 VALUES (:id, :number, :name, 'running', '{}', :id, 'solo', 1, :now, :now, (SELECT changed + 1 FROM tally WHERE sweep = ''), :lease, :project)
