@@ -189,7 +189,7 @@ def sagemaker_auth(
 
 
 def _active() -> LiveRun | None:
-    from besom.run.live import active_run
+    from besom.run.active import active_run
 
     return active_run()
 

@@ -14,7 +14,7 @@ from besom.errors import BesomError, RunStopped
 from besom.folders import RunFolder, read_run_file
 from besom.journal import Replayed
 from besom.records import Lease, Outcome, RunState
-from besom.run.live import active_run
+from besom.run.active import active_run
 from besom.run.outcome import code_and_error
 from besom.scheduler import Reporter
 from besom.store import open_store

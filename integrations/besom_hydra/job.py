@@ -112,7 +112,7 @@ def blank_return(config: DictConfig) -> JobReturn:
 def _live() -> LiveRun | None:
     if "besom.run.live" not in sys.modules:
         return None  # the job has not even imported it
-    from besom.run.live import active_run
+    from besom.run.active import active_run
 
     found = active_run()
     return None if found is None or found.inherited else found

@@ -123,9 +123,11 @@ class SweepLogging:
         if self._follows and trainer is not None and self._follows[1].run is run:
             new = self._follows[1].new(trainer.global_step, metrics)
             if new is not None:
-                run.log(*new)
+                run.log_later(*new)
+        elif step is None:
+            run.log(metrics)
         else:
-            run.log(dict(metrics), step=None if step is None else max(step, run.floor))
+            run.log_later(dict(metrics), step=max(step, run.floor))
 
     def log_hyperparams(self, params: Mapping[str, Any] | Namespace | None, *_: Any, **__: Any) -> None:
         """Add hyperparameters to the run's config; those of the sweep stay.

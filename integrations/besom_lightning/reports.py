@@ -36,16 +36,16 @@ class Axis:
     def new(self, global_step: int, row: Mapping[str, Any]) -> tuple[dict[str, Any], int] | None:
         """Give what of a row is new at this step, and the step of the run; None if nothing is."""
         at = max(self.offset + global_step, self.run.floor)
+        new = dict(row)
         if at != self._at:
-            self._at, self._said = at, {}
-        said = self._said
-        new = {name: value for name, value in row.items() if not (name in said and _same(said[name], value))}
-        if not new.keys() - {"epoch"}:
-            return None
-        if "epoch" in row:
-            new["epoch"] = row["epoch"]
-        said.update(new)
-        return new, at
+            self._at, self._said = at, new
+        else:
+            said = self._said
+            for name in row.keys() & said.keys():
+                if name != "epoch" and _same(said[name], row[name]):
+                    del new[name]
+            self._said = said | new  # the dict before may be on its way to the store
+        return (new, at) if len(new) > ("epoch" in new) else None
 
 
 class Fresh:

@@ -19,7 +19,7 @@ with warnings.catch_warnings():
 import besom
 from besom.folders import RunFolder, run_environment, run_folder, write_run_folder
 from besom.records import Run
-from besom.run.live import active_run
+from besom.run.active import active_run
 from besom.scheduler import Scheduler
 from besom.store import Store, open_store
 

@@ -12,7 +12,7 @@ import pytest
 
 from besom.folders import RunFolder, run_environment, run_folder, write_run_folder
 from besom.records import Batch, Metric, Run, Suggestion, Sweep, SweepDraft
-from besom.run.live import active_run
+from besom.run.active import active_run
 from besom.store import Store, open_store
 
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "SLURM_NTASKS", "OMPI_COMM_WORLD_RANK", "PMI_RANK")

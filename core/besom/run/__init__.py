@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from besom.run.active import active_run
 from besom.run.attach import assigned, init, sweep_folder, this_run
-from besom.run.live import LiveRun, active_run
+from besom.run.live import LiveRun
 
 __all__ = ["LiveRun", "active_run", "assigned", "init", "sweep_folder", "this_run"]

@@ -30,8 +30,9 @@ from besom.folders import (
 from besom.journal import Journal, read_account, read_delivered, replay
 from besom.records import Attempt, Lease, Outcome, Run, RunState, Sweep
 from besom.run import ending
+from besom.run.active import activate, active_run
 from besom.run.flusher import Flusher
-from besom.run.live import LiveRun, activate, active_run
+from besom.run.live import LiveRun
 
 if TYPE_CHECKING:
     from besom.store.base import Store

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from besom.errors import RunStopped
+from besom.run.active import active_run
 from besom.run.flusher import working
-from besom.run.live import active_run
 
 LONGEST_WAIT = 5.0  # seconds that a fork waits for a flusher to be outside the store
 

@@ -28,6 +28,10 @@ working = threading.Lock()
 """Held by a flusher that imports or is inside the store: a fork there would leave locks in the child."""
 
 
+def _nothing() -> None:
+    """Gather where nothing is kept."""
+
+
 class Flusher:
     """The way of one attempt's journal into its store. The journal is the queue, so memory stays flat.
 
@@ -47,6 +51,8 @@ class Flusher:
     ) -> None:
         self.directive: Directive = CONTINUE
         self.polled = False  # the program asks should_stop, so the answer should be fresh
+        self.gather: Callable[[], None] = _nothing
+        """Brings to the journal what the program has kept from it so far; called by the thread."""
         self._open_store = open_store
         self._keep_store = keep_store  # it belongs to somebody else, who closes it
         self._lease = lease
@@ -160,6 +166,7 @@ class Flusher:
                 return
 
     def _deliver(self) -> None:
+        self.gather()
         while not self._closing.is_set():
             with working:
                 directive = self._connect()[1].deliver()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -17,13 +17,13 @@ from besom.folders import RunFile, RunFolder
 from besom.journal import Journal
 from besom.jsonable import jsonable
 from besom.records import RunState
-from besom.run.about import About
-from besom.run.checkpoint import note_checkpoint
-from besom.run.code import copy_code
+from besom.run.active import deactivate
 from besom.run.flusher import Flusher
+from besom.run.keeping import Keeping
 from besom.run.outcome import agent_lives, cause_of_exit, code_and_error
 from besom.run.row import LAST_STEP, as_row, as_step
 from besom.run.summary import Summary
+from besom.run.waiting import Waiting
 from besom.summarize import Summarizer
 
 logger = logging.getLogger(__name__)
@@ -31,21 +31,8 @@ logger = logging.getLogger(__name__)
 FINISH_PATIENCE = 60.0  # seconds that finish() waits for a store that does not answer
 LEAVE_PATIENCE = 10.0  # the same where an agent stands by to deliver the rest
 
-_active: LiveRun | None = None
 
-
-def active_run() -> LiveRun | None:
-    """Give the run that `init` attached to in this process, None before it and after its finish."""
-    return _active
-
-
-def activate(run: LiveRun) -> None:
-    """Make a run the one that `active_run` gives."""
-    global _active  # noqa: PLW0603 - one run per process is what the module doors stand for
-    _active = run
-
-
-class LiveRun(About):
+class LiveRun(Keeping):
     """A run inside its program; made by `init`.
 
     Without a journal (on ranks above 0, or with mode="disabled") it can be used all the same and keeps
@@ -67,11 +54,10 @@ class LiveRun(About):
         step: int = 0,
         judged: bool = False,
     ) -> None:
-        super().__init__(about, folder, params or {})
+        super().__init__(about, folder, params or {}, journal)
         self.environment = environment or {}
         self.config = config
         """The run's config; what the sweep has set stays."""
-        self._journal = journal
         self._flusher = flusher
         self._new_flusher = new_flusher  # for a process that another one delivers for
         self._asker = flusher  # what `ask_stop` asks; only the owner has a thread in it
@@ -86,6 +72,9 @@ class LiveRun(About):
         self._judged = judged  # an agent started this process
         self._pid = os.getpid()
         self._lock = threading.RLock()  # reentrant: a signal handler may log, too
+        self._waiting = Waiting()
+        if flusher is not None:
+            flusher.gather = functools.partial(self._write_waiting, wait=False)
 
     # ---- logging
 
@@ -102,6 +91,7 @@ class LiveRun(About):
     @property
     def summary(self) -> Summary:
         """One value per metric: the last logged, or what `define_metric` and the program made it."""
+        self._write_waiting()
         return Summary(self._summarizer, self._change_summary)
 
     def log(
@@ -123,6 +113,21 @@ class LiveRun(About):
             self._summarizer.log(row)
             self._floor = at
             self._step = at + 1 if commit or (commit is None and step is None) else at
+
+    def log_later(self, data: Mapping[str, Any], step: int) -> None:
+        """Record metrics at a step as `log` does, but not at once: at most about a second later.
+
+        For what is logged very often, as it costs a fraction: a process that is killed loses that second.
+        Everything else that is recorded, and every ordinary end of the program, comes after it.
+        """
+        if self._flusher is None or self.inherited or not self._floor <= step <= LAST_STEP:
+            self.log(data, step=step)
+            return
+        self._check_open("log")
+        self._floor = self._step = step
+        if self._waiting.add(step, as_row(data)):
+            self._write_waiting()
+        self._flusher.wake()
 
     def define_metric(
         self,
@@ -166,24 +171,6 @@ class LiveRun(About):
             journal.append("error", time.time(), entry)
             journal.close()
 
-    def save_checkpoint(self, path: str | os.PathLike[str]) -> Path:
-        """Note that `path` is a whole checkpoint, the next attempt's `resume_path`; gives it absolute."""
-        saved = Path(path).absolute()
-        if self._journal is not None and self._folder is not None:
-            note_checkpoint(self._folder, saved)
-        return saved
-
-    def log_code(self, root: str | os.PathLike[str] = ".", **_: Any) -> Path | None:
-        """Copy the Python files below `root` into the run's folder; gives the folder of the copy.
-
-        Leaves out hidden folders, virtual environments and besom's own folder. None where the run is kept
-        nowhere.
-        """
-        if self._journal is None or self._folder is None:
-            return None
-        copy_code(Path(root), self._folder.code)
-        return self._folder.code
-
     # ---- stopping
 
     @property
@@ -222,6 +209,8 @@ class LiveRun(About):
                     self.log(data, step=step)
                 finally:
                     self._quiet = False
+        else:
+            self._write_waiting()
         if self._asker is None and self._new_flusher is not None:
             self._asker = self._new_flusher()
         if self._asker is None or self._finished:
@@ -295,15 +284,14 @@ class LiveRun(About):
             self._close(ending, patience=FINISH_PATIENCE)
 
     def _close(self, ending: dict[str, Any] | None, *, patience: float) -> None:
-        global _active  # noqa: PLW0603
         with self._lock:
             if self._finished:
                 return
             self._finished = True
-            if _active is self:
-                _active = None
+            deactivate(self)
             if self._journal is None:
                 return
+            self._try(self._write_waiting)
             if self._owned and self._flusher is not None:
                 told = self._flusher.settle(ending, patience=patience)
                 if told is not None:
@@ -311,9 +299,12 @@ class LiveRun(About):
             self._journal.close()
 
     def _record_last(self, kind: str, body: Mapping[str, Any]) -> None:
-        """Note what the end of a run does not depend on: a bad disk shall not keep it from ending."""
+        self._try(lambda: self._record(kind, body))
+
+    def _try(self, write: Callable[[], Any]) -> None:
+        """Write what the end of a run does not depend on: a bad disk shall not keep it from ending."""
         try:
-            self._record(kind, body)
+            write()
         except (StoreFullError, OSError) as error:
             logger.warning("run %s: %s", self.id, error)
 
@@ -342,10 +333,19 @@ class LiveRun(About):
     def _record(self, kind: str, body: Mapping[str, Any]) -> Any:
         if self._journal is None:
             return body
+        self._write_waiting()
         body = self._journal.append(kind, time.time(), body)
         if self._flusher is not None and not self._quiet:
             self._flusher.wake()
         return body
+
+    def _write_waiting(self, *, wait: bool = True) -> None:
+        """Bring what `log_later` kept to the journal; without `wait` not where another thread writes."""
+        if self._journal is not None and self._lock.acquire(blocking=wait):
+            try:
+                self._waiting.write(self._journal, self._summarizer)
+            finally:
+                self._lock.release()
 
     @property
     def ended(self) -> bool:
@@ -394,6 +394,7 @@ class LiveRun(About):
     def after_fork_in_child(self) -> None:
         """Make the run safe in a forked child: it may log, but not deliver or end its parent's run."""
         self._lock = threading.RLock()
+        self._waiting.forget()
         self._flusher = self._asker = None  # its thread is not here, and what that locked stays locked
         if self._journal is not None:
             self._journal.reopen()
