@@ -8,10 +8,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import re
 import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import besom
@@ -141,6 +143,22 @@ def requirement_files(
                 f"requirements {str(requirements)!r} cannot be read: {error.strerror}"
             ) from error
     return {REQUIREMENTS: "".join(f"{line}\n" for line in requirements).encode()}
+
+
+def with_store_client(files: Mapping[str, bytes], address: str) -> dict[str, bytes]:
+    """Give requirement files that have what besom needs, in the job, to reach the store at an address, too.
+
+    UsageError where the requirements are held to hashes, and lack it.
+    """
+    text = files.get(REQUIREMENTS, b"").decode()
+    if not address.startswith(("postgres:", "postgresql:")) or re.search(r"(?m)^psycopg\b", text):
+        return dict(files)
+    line = f"psycopg[binary]=={version('psycopg')}"
+    if "--hash=" in text:
+        raise UsageError(
+            f"jobs reach a PostgreSQL store by psycopg: add {line} with its hashes to the requirements"
+        )
+    return {**files, REQUIREMENTS: f"{text}{line}\n".encode()}
 
 
 def _gathered(

@@ -136,7 +136,7 @@ class SageMakerSweep:
         with self._open_store() as store:
             sweep = self._create(store, new=new)
             with only_driver(sweep.id):
-                code = self._upload(self.cloud, self.layout(sweep.id))
+                code = self._upload(self.cloud, self.layout(sweep.id), store.url)
                 if self._networked:
                     return self._agent_jobs(store, sweep, code, on_event or ignore).run()
                 return self._driver(store, sweep, code, on_event or ignore).run()
@@ -342,10 +342,11 @@ class SageMakerSweep:
 
         return Ledger(sagemaker_folder(sweep_id) / "ledger.jsonl", self._settings.get("prices") or {})
 
-    def _upload(self, cloud: Cloud, layout: Layout) -> Code:
-        from besom_sagemaker.package import build_files, upload
+    def _upload(self, cloud: Cloud, layout: Layout, address: str) -> Code:
+        from besom_sagemaker.package import build_files, upload, with_store_client
 
-        return upload(cloud, layout, self.template, build_files(self.template, self._needed))
+        needed = with_store_client(self._needed, address) if self._networked else self._needed
+        return upload(cloud, layout, self.template, build_files(self.template, needed))
 
     def _requirement_files(self) -> dict[str, bytes]:
         from besom_sagemaker.package import requirement_files

@@ -16,7 +16,7 @@ from besom_sagemaker.agents import AgentJobs
 from besom_sagemaker.bench import Bench
 from besom_sagemaker.capacity import DriverOptions
 from besom_sagemaker.cost import Ledger
-from besom_sagemaker.package import build_files, upload
+from besom_sagemaker.package import build_files, upload, with_store_client
 
 Make = Callable[..., dict[str, Any]]
 pytestmark = pytest.mark.slow
@@ -48,6 +48,42 @@ def test_jobs_that_reach_the_store_take_their_runs_by_themselves(
     assert [run.state for run in store.list_runs(sweep.id)] == [RunState.FINISHED] * 8
     assert {name.split("-")[2] for name in bench.lives} == {"agent1", "agent2"}
     store.close()
+
+
+def test_jobs_take_runs_from_a_postgresql_store_by_reference(
+    bench: Bench, folder: Path, request_on: Make, postgres_url: str
+) -> None:
+    bench.client("ssm").put_parameter(Name="/besom/store", Value=postgres_url, Type="SecureString")
+    found = SageMakerSweep(
+        request_on(bench),
+        "sweep.yaml",
+        source_dir="src",
+        store="ssm:/besom/store",
+        trials_per_job="until_done",
+        max_jobs=2,
+        poll_seconds=0.3,
+    )
+    result = found.run()
+    assert result.exit_code == 0, [bench.log(name) for name in bench.lives]
+    assert [run.state for run in found.runs()] == [RunState.FINISHED] * 8
+    assert found.status().sweep.state is SweepState.FINISHED
+    text = b"".join(
+        bench.client("s3").get_object(Bucket="artifacts", Key=one["Key"])["Body"].read()
+        for one in bench.client("s3").list_objects_v2(Bucket="artifacts")["Contents"]
+        if one["Key"].endswith("requirements.txt")
+    ).decode()
+    assert "psycopg[binary]==" in text
+    assert all(postgres_url not in bench.log(name) for name in bench.lives)
+
+
+def test_what_reaches_the_store_is_added_once_and_not_to_hashed_requirements() -> None:
+    url = "postgresql://me@host/db"
+    added = with_store_client({}, url)["requirements.txt"]
+    assert added.startswith(b"psycopg[binary]==")
+    assert with_store_client({"requirements.txt": added}, url) == {"requirements.txt": added}
+    assert with_store_client({}, "https://host") == {}
+    with pytest.raises(UsageError, match="with its hashes"):
+        with_store_client({"requirements.txt": b"six==1 --hash=sha256:00\n"}, url)
 
 
 def test_a_reference_to_a_store_that_jobs_cannot_reach_is_refused(
