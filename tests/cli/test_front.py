@@ -81,7 +81,7 @@ def test_best_prints_the_front_of_a_sweep_with_several_goals(store: Store) -> No
 
 def test_equal_runs_share_the_front(store: Store) -> None:
     sweep = new_sweep(store, metrics=GOALS)
-    same = end(store, sweep, *[{"loss": 1, "acc": 1, "ms": 1}] * 3)
+    same = end(store, sweep, *[{"loss": 1.0, "acc": 1.0, "ms": 1.0}] * 3)
     assert [run.id for run in Api().sweep(sweep.id).front()] == [run.id for run in same]
 
 
