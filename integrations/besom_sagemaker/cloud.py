@@ -122,6 +122,7 @@ class Cloud:
         config = Config(
             retries={"mode": "adaptive", "max_attempts": _ATTEMPTS},
             max_pool_connections=32,
+            connect_timeout=10,  # a network that swallows packets must not hold up leases
             user_agent_extra="besom",
         )
         session = session or boto3.Session()

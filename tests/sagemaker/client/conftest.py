@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from besom.agent import AgentOptions, run_agent
+from besom.store import open_store
+from besom.sweep import create_sweep
+from besom.sweepfile import load
 from besom_sagemaker.bench import Bench, started
 
 # Where SDK v2 is, or will be put: it cannot be in one environment with v3.
@@ -120,3 +124,19 @@ def _make_v2(python: Path) -> None:
         pip = by_uv if uv.exists() else [str(python), "-m", "pip", "install"]
         subprocess.run([*pip, "-q", *V2_PACKAGES], check=True)
         (V2_HOME / "ready").touch()
+
+
+@pytest.fixture
+def local_results(folder: Path) -> Callable[[], list[tuple[Any, ...]]]:
+    """Gives what the same sweep gives on this machine, by an ordinary agent."""
+
+    def run() -> list[tuple[Any, ...]]:
+        store = open_store(f"sqlite:///{folder}/local.db")
+        (folder / "train.py").write_text((folder / "src" / "train.py").read_text())
+        sweep = create_sweep(store, load(folder / "sweep.yaml"))
+        run_agent(store, sweep.id, AgentOptions(workers=2))
+        found = [(run.number, run.state, run.params, run.value) for run in store.list_runs(sweep.id)]
+        store.close()
+        return found
+
+    return run

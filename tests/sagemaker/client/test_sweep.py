@@ -10,32 +10,22 @@ from typing import Any
 
 import pytest
 
-from besom.agent import AgentOptions, run_agent
 from besom.records import RunState, SweepState
 from besom.store import open_store
-from besom.sweep import create_sweep
-from besom.sweepfile import load
 from besom_sagemaker import SageMakerSweep
 from besom_sagemaker.bench import Bench
 
 Make = Callable[..., dict[str, Any]]
 
 
-def local_results(folder: Path) -> list[tuple[Any, ...]]:
-    """What the same sweep gives on this machine, by an ordinary agent."""
-    store = open_store(f"sqlite:///{folder}/local.db")
-    (folder / "train.py").write_text((folder / "src" / "train.py").read_text())
-    sweep = create_sweep(store, load(folder / "sweep.yaml"))
-    run_agent(store, sweep.id, AgentOptions(workers=2))
-    found = [(run.number, run.state, run.params, run.value) for run in store.list_runs(sweep.id)]
-    store.close()
-    return found
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("per_job", [1, 3])
 def test_a_sweep_over_a_plain_request_gives_what_a_local_sweep_gives(
-    bench: Bench, folder: Path, request_on: Make, per_job: int
+    bench: Bench,
+    folder: Path,
+    request_on: Make,
+    local_results: Callable[[], list[tuple[Any, ...]]],
+    per_job: int,
 ) -> None:
     sweep = SageMakerSweep(
         request_on(bench),
@@ -49,7 +39,7 @@ def test_a_sweep_over_a_plain_request_gives_what_a_local_sweep_gives(
     assert result.exit_code == 0
     assert sweep.status().sweep.state is SweepState.FINISHED
     found = [(run.number, run.state, run.params, run.value) for run in sweep.runs()]
-    assert found == local_results(folder)
+    assert found == local_results()
     jobs = 8 if per_job == 1 else 3
     assert bench.calls["CreateTrainingJob"] == jobs
     assert bench.calls["DescribeTrainingJob"] <= jobs + 2
