@@ -22,7 +22,7 @@ from besom_lightning.checkpoints import (
     saved,
 )
 from besom_lightning.failures import failure_text, is_sigterm
-from besom_lightning.joining import find_run, handed_on, keeps
+from besom_lightning.joining import find_run, handed_on, keeps, leave_gloo_at_exit
 from besom_lightning.logger import SweepLogging
 from besom_lightning.reports import OURS, Axis, Fresh, MetricNotFoundError, not_found, of_training, value_of
 from besom_lightning.roots import rebuilt
@@ -151,6 +151,8 @@ class SweepHooks:
             self._failed = False
             if self._loaded.get("run_id", run.id) != run.id:
                 self._settings = own_settings(trainer.optimizers)
+        if trainer.world_size > 1:
+            leave_gloo_at_exit()
         _forward_sigusr1()
 
     def on_sanity_check_start(self, trainer: Any, pl_module: Any) -> None:

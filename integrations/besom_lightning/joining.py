@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import importlib
 import os
 from collections.abc import Mapping
+from typing import Any
 
 from besom.run import LiveRun, this_run
 
@@ -32,3 +36,19 @@ def keeps(run: LiveRun) -> bool:
     if run.inherited:
         return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
     return bool(run.environment)
+
+
+@functools.cache
+def leave_gloo_at_exit() -> None:
+    """Make this process leave its group in order when it ends, as Lightning does for NCCL alone.
+
+    A thread of gloo's that still holds a tensor while Python is torn down aborts the process, and a run
+    whose work was done would end as failed.
+    """
+    atexit.register(_leave_gloo)
+
+
+def _leave_gloo() -> None:
+    distributed: Any = importlib.import_module("torch.distributed")
+    if distributed.is_available() and distributed.is_initialized() and distributed.get_backend() == "gloo":
+        distributed.destroy_process_group()

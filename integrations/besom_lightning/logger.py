@@ -158,7 +158,7 @@ class SweepLogging:
         """Do nothing: a run keeps no graph."""
 
     def save(self) -> None:
-        """Do nothing: what was logged is safe already."""
+        """Do nothing: what was logged is written within a second, and before the program ends."""
 
     def finalize(self, status: str) -> None:
         """Do nothing: the run goes on until the program ends it, and a Trainer may be used again."""
