@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from besom import errors as errors
     from besom.agent import AgentResult
     from besom.api import Api as Api
+    from besom.asking import Sweep as Sweep
     from besom.config import Config
     from besom.errors import BesomError as BesomError
     from besom.errors import ConfigError as ConfigError
@@ -54,6 +55,7 @@ __all__ = [
     "RunStopped",
     "StateError",
     "StoreError",
+    "Sweep",
     "SweepFileError",
     "UsageError",
     "agent",
@@ -72,7 +74,7 @@ __all__ = [
     "sweep",
 ]
 
-_LAZY = {"init": "besom.run", "Api": "besom.api"} | {
+_LAZY = {"init": "besom.run", "Api": "besom.api", "Sweep": "besom.asking"} | {
     name: "besom.errors" for name in __all__ if name.endswith("Error") or name == "RunStopped"
 }
 

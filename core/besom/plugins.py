@@ -26,6 +26,7 @@ BUILTIN = {
         "grid": "besom.search.grid:create_grid",
         "random": "besom.search.random:create_random",
         "bayes": "besom.search.bayes:create_bayes",
+        "custom": "besom.search.custom:create_custom",
     },
     "besom.stoppers": {
         "asha": "besom.stopping.asha:create_asha",

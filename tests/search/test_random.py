@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -112,6 +113,6 @@ def test_constraints_that_nothing_satisfies_are_an_error_in_an_infinite_space() 
 
 
 def test_a_method_that_is_not_installed_is_named() -> None:
-    config = from_mapping({"method": "custom", "parameters": {"a": {"value": 1}}})
-    with pytest.raises(NotFoundError, match="custom"):
+    config = replace(random_config({"a": {"value": 1}}), method="custm")
+    with pytest.raises(NotFoundError, match="did you mean 'custom'"):
         create_method(config)
