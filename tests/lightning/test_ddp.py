@@ -167,3 +167,18 @@ def test_ranks_with_other_parameters_are_told_so_on_every_rank(
     assert run.state.value == "failed", told
     assert "do not have the same run with the same parameters" in run.error
     assert told.count("UsageError: the ranks of this Trainer do not have the same") >= 2
+
+
+@pytest.mark.parametrize("strategy", ["ddp_notebook", "ddp_spawn"])
+def test_a_metric_that_is_synchronized_is_the_mean_of_all_ranks(
+    sweeps: Any, agent: Callable[..., Any], strategy: str
+) -> None:
+    told = "* 0 + 1 + self.global_rank, sync_dist=False"
+    text = program(strategy)
+    assert told in text
+    sweeps.program(text.replace(told, "* 0 + 0.3 * (1 + self.global_rank), sync_dist=True"))
+    sweep_id = sweeps.create()
+    done = agent(sweep_id, "--count", "1", "-v")
+    [run] = sweeps.store.list_runs(sweep_id)
+    assert run.state.value == "finished", done.stdout + done.stderr
+    assert run.value == pytest.approx(0.45)
