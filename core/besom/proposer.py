@@ -26,6 +26,7 @@ KEEP = 16
 """Results that may come before a suggestion made without them is out of date."""
 
 LEASE_SECONDS = 5.0
+FIRST_LEASE = 30.0  # until the history is read, which nothing else may hold up
 GRACE = 0.1  # seconds after a result in which its agent claims the next run, as a rule
 QUIET = 1.0  # seconds after a result after which also what is handed out later is made anew
 QUICK, SLOW = 0.02, 0.25  # seconds between looks at the sweep, soon after a change and later
@@ -162,7 +163,7 @@ def keep_ahead(store: Store, sweep_id: str, holder: str, *, wait: Callable[[floa
     Returns when the lease is another's, the sweep hands nothing more out, runs come one at a time (their
     claims are better off with the newest result), or `wait`, which passes seconds, says that it is time.
     """
-    term = store.lease_proposer(sweep_id, holder, lease_seconds=LEASE_SECONDS)
+    term = store.lease_proposer(sweep_id, holder, lease_seconds=FIRST_LEASE)
     if term is None:
         return
     try:
@@ -181,7 +182,8 @@ class _Keeper:
         self.since = 0.0  # when there were as many
 
     def keep(self, wait: Callable[[float], bool]) -> None:
-        renew_at = company_at = time.monotonic()
+        company_at = time.monotonic()
+        renew_at = company_at + LEASE_SECONDS / 5
         pause = QUICK
         while True:
             now = time.monotonic()
@@ -208,7 +210,7 @@ class _Keeper:
             self.known, self.since = ended, now
         waiting = self.store.buffer(self.sweep_id)
         quiet = now - self.since
-        if waiting and quiet >= GRACE and self._outdated(waiting[0], ended):
+        if len(waiting) >= 2 and quiet >= GRACE and self._outdated(waiting[0], ended):
             self._replace(sweep, waiting, 0)
         elif len(waiting) < depth(running):
             return self.proposer.refill(sweep, term=self.term) is Refilled.NEW

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from besom.errors import StateError
 from besom.proposer import HANDING_OUT, Proposer, Refilled, StoreHistory
 from besom.records import Batch, Directive, HistoryRow, Lease, Run, Sweep, SweepState
-from besom.search.base import Thoughtful
 from besom.stopping import create_judge
 
 if TYPE_CHECKING:
@@ -23,8 +22,8 @@ __all__ = ["Idle", "Reporter", "Scheduler", "StoreHistory"]
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = frozenset({"grid", "random"})
-"""Methods whose suggestions cost nothing: nobody has to make them ahead."""
+DEAR = frozenset({"bayes"})
+"""Methods whose suggestions cost more than a claim should wait for: they are made ahead."""
 
 PATIENCE = 1.0  # seconds a claim waits for the sweep's proposer
 PAUSE = 0.005
@@ -59,7 +58,7 @@ class Scheduler:
         also where nothing new is far away. Finishes the sweep when nothing can come any more.
 
         While another holds the sweep's proposer lease, its suggestions are waited for, a moment per call and
-        `PATIENCE` seconds in all; then a method that can guess does.
+        `PATIENCE` seconds in all; then a point is guessed.
         """
         run = self._take()
         if run is not None:
@@ -67,7 +66,7 @@ class Scheduler:
             return run
         if not self._proposer.may_refill(self.sweep):
             return self._idle()
-        if self.sweep.method in AT_ONCE:
+        if self.sweep.method not in DEAR:
             return self._refill(None)
         lease = self.store.lease_proposer(self.sweep.id, self.agent_id, lease_seconds=self.lease_seconds)
         if lease is None:
@@ -97,17 +96,18 @@ class Scheduler:
             time.sleep(PAUSE)
             return Idle.AGAIN
         self._asked_at = None
-        method = self.method
-        if not isinstance(method, Thoughtful):
-            return self._refill(None)
-        return self._guess(method)
+        return self._guess()
 
-    def _guess(self, method: Thoughtful) -> Run | Idle:
+    def _guess(self) -> Run | Idle:
         """Take a guess that is new; the cursor stays, so that the proposer's work is not lost."""
+        from besom.search.guess import guess
+        from besom.sweepfile import from_mapping
+
         sweep = self.sweep
+        config = from_mapping(sweep.config, source=f"sweep {sweep.id}")
         best, started = self.store.best_run(sweep.id), self.store.progress(sweep.id).started
         for index in range(started, started + GUESSES):
-            suggestion = method.guess(index, best.params if best else None)
+            suggestion = guess(config.space, config.seed or 0, index, best.params if best else None)
             if suggestion is None:
                 continue
             batch = Batch((suggestion,), sweep.cursor)

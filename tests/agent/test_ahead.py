@@ -61,7 +61,11 @@ def test_an_agent_alone_with_one_run_at_a_time_starts_no_proposer(
     monkeypatch.setattr(ahead, "FIRST_LOOK", 0.0)
     monkeypatch.setattr(ahead, "LOOK_EVERY", 0.0)
     started: list[str] = []
-    monkeypatch.setattr(ahead.Ahead, "_start", lambda *words: started.append("one"))
+
+    def start(self: ahead.Ahead, url: str, sweep_id: str, holder: str) -> None:
+        started.append(holder)
+
+    monkeypatch.setattr(ahead.Ahead, "_start", start)
     sweep = lab.sweep(SWEEP.replace("0.4", "0"))
     lab.agent(sweep, count=4)
     assert len(lab.runs(sweep)) == 4

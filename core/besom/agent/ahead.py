@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 
 from besom.errors import BesomError
-from besom.proposer import keep_ahead
+from besom.proposer import FIRST_LEASE, keep_ahead
 from besom.records import RunState
-from besom.scheduler import AT_ONCE, Scheduler
+from besom.scheduler import DEAR, Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Ahead:
     def look(self) -> None:
         """Start the process where it is wanted and not there; for after a claim, costs next to nothing."""
         now = time.monotonic()
-        if now < self._look_at or self.scheduler.sweep.method in AT_ONCE:
+        if now < self._look_at or self.scheduler.sweep.method not in DEAR:
             return
         self._look_at = now + LOOK_EVERY
         if self.process is not None:
@@ -59,10 +59,9 @@ class Ahead:
         if store.progress(sweep.id).count(RunState.RUNNING) < 2:
             return
         holder = f"{self.scheduler.agent_id}+"
-        if store.lease_proposer(sweep.id, holder, lease_seconds=1.0) is None:
-            return
-        store.lease_proposer(sweep.id, holder, lease_seconds=0)
-        self._start(store.url, sweep.id, holder)
+        # The process takes it over: others then do not spend on suggestions what it takes to start.
+        if store.lease_proposer(sweep.id, holder, lease_seconds=FIRST_LEASE) is not None:
+            self._start(store.url, sweep.id, holder)
 
     def stop(self) -> None:
         """End the process: it gives the lease up first, unless that takes too long."""
@@ -91,6 +90,7 @@ class Ahead:
             )
         except OSError as error:
             log.warning("suggestions are not made ahead: %s", error)
+            self.scheduler.store.lease_proposer(sweep_id, holder, lease_seconds=0)
             self._look_at = time.monotonic() + AFTER_FAILURE
 
     def _close(self) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
-from besom.records import Batch, Observation, Params, Suggestion
+from besom.records import Batch, Observation, Params
 
 
 class History(Protocol):
@@ -36,20 +36,5 @@ class Method(Protocol):
 
         The batch may be empty, short or hold points that were run before (the store drops those); then it
         is asked again from the batch's cursor, which has moved. `exhausted` says that nothing follows.
-        """
-        ...
-
-
-@runtime_checkable
-class Thoughtful(Protocol):
-    """A method whose suggestions cost more than a claim should wait for, so they are made ahead.
-
-    It can also `guess`, for claims that those have not reached in time.
-    """
-
-    def guess(self, index: int, best: Params | None) -> Suggestion | None:
-        """Give at once any allowed point, another for another `index`; `best` is the best run's, if any.
-
-        None when this index has none.
         """
         ...

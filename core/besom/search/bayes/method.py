@@ -25,7 +25,7 @@ from besom.search.bayes.goals import draw_weights
 from besom.search.bayes.kernel import Array
 from besom.search.bayes.model import Evidence, Fitted, acquisition, doubted, fit_models
 from besom.search.bayes.points import Translation
-from besom.search.bayes.propose import Effort, Search, candidates, maximize, neighbors
+from besom.search.bayes.propose import Effort, Search, candidates, maximize
 from besom.search.bayes.records import Ledger
 from besom.search.bayes.region import region
 from besom.search.permutation import permuted
@@ -38,9 +38,6 @@ COUNTABLE = 100_000
 
 DONE = 2**62
 """The cursor behind the last point of a space."""
-
-GUESS = 2**31
-"""Sets the random numbers of guesses apart from those of suggestions."""
 
 DOUBT_EVERY = 4
 """One suggestion in so many is made with length scales that are doubted."""
@@ -69,26 +66,6 @@ class Bayes:
         # The matrices are small: more threads cost ten times the work, and the cores belong to the runs.
         with self._threads.limit(limits=1):
             return self._suggest(cursor, count, history)
-
-    def guess(self, index: int, best: Params | None) -> Suggestion | None:
-        """Give a point of the initial design, then by turns a neighbor of the best run and a random point."""
-        domain = self._translation.domain
-        rng = np.random.default_rng([self.seed, GUESS, index])
-        first = design_size(len(domain.axes))
-        point = None if best is None else self._translation.point(best)
-        if not domain.axes:
-            params = self.space.draw(self.seed, index)
-            return None if params is None else self.space.suggestion(params)
-        if index < first:
-            rows = domain.place(design(len(domain.axes), first, self.seed)[index][None])
-        elif point is not None and index % 2:
-            rows = neighbors(domain, domain.fill(point[None], rng), 0.1, rng)
-        else:
-            rows = domain.draw(rng, 1)
-        exact = self._translation.exact(domain.settle(rows)[0])
-        if not self._translation.allowed(exact[None])[0]:
-            return None
-        return self.space.suggestion(self._translation.params(exact))
 
     def _suggest(self, cursor: int, count: int, history: History) -> Batch:
         if cursor >= DONE:

@@ -78,7 +78,9 @@ class Ledger:
         values = self._values[good]
         return Evidence(
             self._points[good],
-            values[:, 0] if weights is None else scalarize(values, (margins >= 0.0).all(1), weights),
+            values[:, 0]
+            if weights is None
+            else scalarize(values, np.asarray((margins >= 0.0).all(1)), weights),
             self._points[kept[kinds == _BAD]],
             np.array(pending, dtype=float).reshape(len(pending), self._points.shape[1]),
             margins if self.limits else None,
