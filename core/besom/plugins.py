@@ -20,6 +20,8 @@ BUILTIN = {
         "sqlite": "besom.store.sqlite:open_sqlite",
         "postgresql": "besom.store.postgres:open_postgres",
         "postgres": "besom.store.postgres:open_postgres",
+        "http": "besom.store.http:open_http",
+        "https": "besom.store.http:open_http",
         "job": "besom_sagemaker.inside.store:open_job_store",
     },
     "besom.methods": {

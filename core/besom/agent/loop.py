@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from besom.agent.ahead import Ahead
+from besom.agent.allowed import allowed_programs
 from besom.agent.breaker import Breaker
 from besom.agent.ending import Told, exit_status
 from besom.agent.gpus import gpu_slots, visible_gpus
@@ -53,14 +54,14 @@ def run_agent(
 
     For the main thread, because it handles signals: SIGTERM preempts the runs; Ctrl-C waits for them, another
     preempts them, a third kills them. `starter` makes a process of each run, the sweep's program by default.
-    Before anything is claimed: UsageError when the program is missing or GPUs are too few, NotFoundError
-    without such a sweep. Later: StoreError when the store stays away.
+    Before anything is claimed: UsageError when the program is missing or not allowed or GPUs are too few,
+    NotFoundError without such a sweep. Later: StoreError when the store stays away.
     """
     options = options or AgentOptions()
     gpus = visible_gpus(os.environ) if options.gpus_per_run else []
     slots = gpu_slots(options.workers, options.gpus_per_run, gpus)
     sweep = store.get_sweep(sweep_id)
-    starter = starter or ProgramStarter()
+    starter = starter or ProgramStarter(allowed_programs(store.url, options))
     starter.check(sweep)
     agent = store.add_agent(sweep_id, host=socket.gethostname(), pid=os.getpid())
     scheduler = Scheduler(store, sweep_id, agent_id=agent.id, lease_seconds=options.lease_seconds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -26,6 +26,8 @@ class AgentOptions:
     max_initial_failures: int = 5
     max_consecutive_failures: int | None = None
     store_patience: float = 300.0  # how long to go on without a store
+    allow_programs: Sequence[str] = ()  # run these files only; by default any, from a server any here
+    allow_any_command: bool = False  # also what a server's sweep says
 
 
 EventKind = Literal[

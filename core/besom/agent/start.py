@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from besom.agent.allowed import check_allowed
 from besom.agent.command import build_command, program_folder, write_argument_files
 from besom.agent.macros import fitted
 from besom.agent.process import Child, child_environment, start_child
@@ -42,15 +43,16 @@ class Starter(Protocol):
 
 
 class ProgramStarter:
-    """Starts the program that the sweep names, by its `command`."""
+    """Starts the program that the sweep names, by its `command`, if it is among `allowed` (None: any is)."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowed: Sequence[str] | None = None) -> None:
+        self._allowed = allowed
         self._config: tuple[int, SweepConfig] | None = None  # and the version of the sweep that has it
 
     def check(self, sweep: Sweep) -> None:
-        """Raise UsageError when the program is missing, or would get none of the sweep's parameters."""
+        """Raise UsageError when the program is missing or not allowed, or would get no parameters."""
         config = sweep_config(sweep)
-        fitted(config, program_folder(config, sweep.folder, Path.cwd()))
+        self._fitted(config, program_folder(config, sweep.folder, Path.cwd()))
 
     def start(
         self,
@@ -67,7 +69,7 @@ class ProgramStarter:
         """
         config = self._config_of(sweep)
         place = program_folder(config, sweep.folder, Path.cwd())
-        config = fitted(config, place)
+        config = self._fitted(config, place)
         write_argument_files(config, run.params, folder=folder)
         return start_child(
             build_command(config, run.params, folder=folder, place=place),
@@ -76,6 +78,12 @@ class ProgramStarter:
             output=folder.output,
             on_end=on_end,
         )
+
+    def _fitted(self, config: SweepConfig, place: Path) -> SweepConfig:
+        config = fitted(config, place)
+        if self._allowed is not None:
+            check_allowed(config, place, self._allowed)
+        return config
 
     def _config_of(self, sweep: Sweep) -> SweepConfig:
         if self._config is None or self._config[0] != sweep.version:

@@ -49,6 +49,10 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "enqueue": ("enqueue", "Add a run of your choice to a sweep."),
         "extend": ("extend", "Give a sweep new values; what has run is kept."),
     },
+    "Serve": {
+        "serve": ("serve", "Serve the store to agents on other machines."),
+        "token": ("token", "Say who may use a server."),
+    },
     "Set up": {"completion": ("completion", "Print the script that completes besom's words in a shell.")},
 }
 INTEGRATIONS: dict[str, dict[str, tuple[str, str]]] = {

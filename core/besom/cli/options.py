@@ -50,6 +50,10 @@ _AGENT_OPTIONS = (
         metavar="N",
         help="Leave after so many failed runs in a row.",
     ),
+    click.option(
+        "--allow-program", multiple=True, metavar="FILE", help="Run no other program; may be repeated."
+    ),
+    click.option("--allow-any-command", is_flag=True, help="Run what a server's sweep says, whatever it is."),
     click.option("-v", "--verbose", is_flag=True, help="Show what the programs print."),
 )
 
@@ -76,4 +80,6 @@ def to_agent_options(count: int | None, **chosen: Any) -> AgentOptions:
         lease_seconds=chosen["lease"],
         show_output=chosen["verbose"],
         max_consecutive_failures=chosen["max_consecutive_failed_runs"],
+        allow_programs=chosen["allow_program"],
+        allow_any_command=chosen["allow_any_command"],
     )

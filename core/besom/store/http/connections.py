@@ -1,0 +1,148 @@
+"""Connections to one server: kept open, shared by threads, never by processes."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, RemoteDisconnected
+from urllib.parse import urlsplit
+
+from besom.errors import StoreError, UsageError
+
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 20.0
+"""How long an answer may take; a longer one is a network that was cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server is."""
+
+    secure: bool
+    host: str
+    port: int
+    prefix: str  # of every path, where a proxy serves besom below one
+
+    @property
+    def url(self) -> str:
+        """The address as `open_store` takes it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http{'s' if self.secure else ''}://{host}:{self.port}{self.prefix}"
+
+
+def parse_address(url: str) -> Address:
+    """Read the address of a server; UsageError for one that is none, or that holds a password."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(
+            f"{url.rpartition('@')[2]}: {error}; a server's address is https://host:port"
+        ) from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"{url.rpartition('@')[2]}: a server's address is https://host:port")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise UsageError(
+            f"{parts.scheme}://{parts.hostname}: a server's address holds no user, password or options;"
+            " the token comes from BESOM_TOKEN, or the file that BESOM_TOKEN_FILE names"
+        )
+    secure = parts.scheme == "https"
+    return Address(secure, parts.hostname, port or (443 if secure else 80), parts.path.rstrip("/"))
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+
+class _Stale(Exception):  # noqa: N818 - no error: the connection had been closed while nobody used it
+    pass
+
+
+class Connections:
+    """A pool that grows with the threads that use it at once."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._context = ssl.create_default_context() if address.secure else None
+        self._renew()
+
+    def _renew(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._idle: list[HTTPConnection] = []
+
+    def request(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str], *, again: dict[str, str]
+    ) -> Reply:
+        """Ask, and ask anew with the headers `again` if a kept connection turns out to be closed.
+
+        StoreError when the server cannot be reached or does not answer in time.
+        """
+        if self._pid != os.getpid():
+            self._renew()  # the parent's connections are the parent's
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+        if connection is not None:
+            try:
+                return self._ask(connection, method, path, body, headers, kept=True)
+            except _Stale:
+                self.close()  # the others are closed as well, most likely: the server was started anew
+                headers = {**headers, **again}
+        return self._ask(self._connect(), method, path, body, headers, kept=False)
+
+    def _connect(self) -> HTTPConnection:
+        address = self.address
+        if self._context is not None:
+            return HTTPSConnection(address.host, address.port, timeout=CONNECT_SECONDS, context=self._context)
+        return HTTPConnection(address.host, address.port, timeout=CONNECT_SECONDS)
+
+    def _ask(
+        self,
+        connection: HTTPConnection,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: dict[str, str],
+        *,
+        kept: bool,
+    ) -> Reply:
+        try:
+            if not kept:
+                connection.connect()
+                connection.sock.settimeout(ANSWER_SECONDS)
+            connection.request(method, self.address.prefix + path, body, headers)
+            answer = connection.getresponse()
+            reply = Reply(answer.status, answer.read(), {k.lower(): v for k, v in answer.getheaders()})
+        except (OSError, HTTPException) as error:
+            connection.close()
+            if kept and isinstance(error, (ConnectionError, RemoteDisconnected)):
+                raise _Stale from error
+            said = str(error) or type(error).__name__
+            raise StoreError(
+                f"{self.address.url}: {said}: is the server there, and may this machine reach it?"
+            ) from error
+        except BaseException:
+            connection.close()
+            raise
+        if answer.will_close:
+            connection.close()
+        else:
+            with self._lock:
+                self._idle.append(connection)
+        return reply
+
+    def close(self) -> None:
+        """Let go of the connections that nobody uses."""
+        if self._pid != os.getpid():
+            return
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
