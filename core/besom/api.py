@@ -13,16 +13,17 @@ from urllib.parse import quote_plus
 from besom.errors import NotFoundError, UsageError
 from besom.folders import run_folder
 from besom.front import front_of
-from besom.records import Agent, Goal, Metric, Params, Run, RunState, Sweep, SweepState
+from besom.records import Agent, Goal, Metric, Observation, Params, Run, RunState, Sweep, SweepState
 from besom.store import open_store
 from besom.summarize import summary_value
-from besom.sweep import enqueue_run, sweep_id_of
+from besom.sweep import enqueue_run, sweep_config, sweep_id_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pandas import DataFrame
 
+    from besom.search.importance import Importance
     from besom.store.base import Store
 
 STATES = {state: state.value.upper() for state in SweepState} | {SweepState.STOPPED: "FINISHED"}
@@ -147,6 +148,18 @@ class SweepView:
         Only finished and stopped runs that have a value of every goal and keep all limits.
         """
         return [RunView(self.store, run) for run in front_of(self.store, self.record)]
+
+    def importance(self) -> Importance:
+        """Give how much the metric depends on each parameter, most important first, with uncertainty.
+
+        StateError with fewer than 3 runs that have the metric, UsageError for a sweep without one.
+        """
+        from besom.search.importance import importance
+
+        found: list[Observation] = []
+        while page := self.store.observations(self.id, after=found[-1].changed if found else 0):
+            found += page
+        return importance(sweep_config(self.record), found)
 
     def agents(self) -> list[Agent]:
         """Give the agents the sweep has had, newest first."""

@@ -34,6 +34,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "show": ("show", "Show all there is about a sweep or a run."),
         "watch": ("watch", "Watch a sweep until it ends."),
         "best": ("best", "Show the best run, its parameters and its command."),
+        "importance": ("importance", "Show which parameters the metric depends on."),
         "explain": ("explain", "Say why a run was stopped or kept."),
         "logs": ("logs", "Print what a run has printed."),
         "export": ("export", "Write a sweep's runs as CSV or JSON."),
