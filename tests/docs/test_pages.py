@@ -20,7 +20,14 @@ import pytest
 from besom.cli import COMMANDS, EXTRAS, cli
 
 ROOT = Path(__file__).parents[2]
-RUN_HERE = ("README.md", "docs/quickstart.md", "docs/how-to.md", "docs/lightning.md", "docs/objectives.md")
+RUN_HERE = (
+    "README.md",
+    "docs/quickstart.md",
+    "docs/how-to.md",
+    "docs/lightning.md",
+    "docs/objectives.md",
+    "docs/search.md",
+)
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")))
 FENCE = re.compile(
     r"(?P<skip><!-- not run: [^>]+ -->\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
