@@ -53,6 +53,7 @@ def test_another_process_s_program_goes_on_by_the_sweep_s_id(store: Store) -> No
     others = [again.ask(), again.ask()]
     assert len({run.id, *(other.id for other in others if other)}) == 3
     again.tell(run, 0.5)  # whoever has the run may tell it
+    again.tell(run, 0.7)  # what was told once stays
     assert store.get_run(run.id).value == 0.5
 
 
@@ -98,7 +99,7 @@ def test_what_is_told_wrongly_is_said_and_changes_nothing(store: Store) -> None:
 def test_a_custom_sweep_runs_what_is_enqueued_until_it_is_closed(store: Store) -> None:
     sweep = besom.Sweep(changed(method="custom", parameters={"a": {"min": 0.0, "max": 1.0}}), store=store)
     assert sweep.ask(wait=0) is None
-    assert sweep.record.state is SweepState.RUNNING  # it waits
+    assert sweep.record.state.value == "running"  # it waits
     ids = [sweep.enqueue({"a": 0.25}), sweep.enqueue({"a": 0.75})]
     sweep.close()
     asked: list[str] = []

@@ -114,7 +114,7 @@ def _indices(outputs: Array) -> Array:
         return np.zeros((2, len(mixed)))
     total = np.mean((a - mixed) ** 2, axis=1) / (2.0 * variance)
     main = 1.0 - np.mean((b - mixed) ** 2, axis=1) / (2.0 * variance)
-    return np.clip(np.stack([total, main]), 0.0, 1.0)
+    return np.asarray(np.clip(np.stack([total, main]), 0.0, 1.0))
 
 
 def _leave_one_out(posterior: Posterior, values: Array) -> float:
