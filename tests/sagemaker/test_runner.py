@@ -169,6 +169,28 @@ def test_a_spot_run_goes_on_at_the_step_where_it_was_interrupted(lab: Any) -> No
     assert lab.status(spec).outcome.state is RunState.FINISHED
 
 
+LEAVES_WITH_0 = COUNT_TO_40.replace("sys.exit(143)", "run.finish(); sys.exit(0)")
+FAILS_THEN = LEAVES_WITH_0.replace("for step in", "assert first == 0, 'broken now'\nfor step in", 1)
+
+
+@pytest.mark.parametrize(
+    ("script", "becomes"), [(LEAVES_WITH_0, RunState.FINISHED), (FAILS_THEN, RunState.FAILED)]
+)
+def test_a_program_that_leaves_as_if_it_were_done_when_interrupted_goes_on(
+    lab: Any, script: str, becomes: RunState
+) -> None:
+    spec = lab.spec("r1", {"lr": 0.5})
+    lab.submit("job-1", script, (spec,))
+    lab.prints("job-1", "waiting")
+    lab.bench.interrupt("job-1")
+    lab.bench.wait("job-1")
+    log = lab.bench.log("job-1")
+    assert "from 21 resumed=True" in log
+    assert lab.status(spec).outcome.state is becomes, log
+    if becomes is RunState.FINISHED:
+        assert [row["step"] for row in lab.logged(spec)] == list(range(40))
+
+
 def test_a_spot_run_killed_without_warning_loses_nothing_that_was_sent(lab: Any) -> None:
     spec = lab.spec("r1", {"lr": 0.5})
     lab.submit("job-1", COUNT_TO_40, (spec,))

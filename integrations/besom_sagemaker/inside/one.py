@@ -18,7 +18,7 @@ from besom.agent.job import Job
 from besom.agent.process import Child
 from besom.agent.start import ProgramStarter, Starter
 from besom.folders import RunFolder, read_run_file, run_environment, run_folder, write_run_folder
-from besom.journal import read_account
+from besom.journal import Replayed, read_account, read_entries
 from besom.records import Directive, Outcome, Run, RunState, Sweep, SweepState
 from besom.sweep import sweep_config
 from besom_sagemaker.inside.output import Output
@@ -106,10 +106,12 @@ class _Running:
         self.folder = folder
         self.uplink = uplink
         self.events = events
+        self.journal_begin = 0  # bytes that were there before the job was started again
 
     def run(self, run: Run, sweep: Sweep) -> Outcome:
         """Start the program and see it through."""
         written = _size(self.folder.output)
+        self.journal_begin = _size(self.folder.journal(run.attempt))
         copy = self.folder.path / PRINTED if self.ready.reports else None
         output = Output(self.folder.output, self.ready.redactor, start=written, copy=copy)
         try:
@@ -160,14 +162,19 @@ class _Running:
 
     def _judge(self, job: Job) -> Outcome:
         assert job.code is not None
-        told = read_account(self.folder.journal(job.run.attempt)).replayed()
+        told = _told(self.folder.journal(job.run.attempt), self.journal_begin)
         printed = read_tail(self.folder.output, start=job.output_start)
         try:
-            return outcome_of(job.code, job.told, job.reason, told, printed)
+            outcome = outcome_of(job.code, job.told, job.reason, told, printed)
         except Exception as error:  # noqa: BLE001 - what a program logged must not end the others
             return Outcome(
                 RunState.FAILED, exit_status(job.code), f"what it reported cannot be read: {error}"
             )
+        if job.told is Told.PREEMPT and outcome.state is RunState.FINISHED:
+            # Lightning, for one, leaves with 0 when SIGTERM ends it early. A run that really was done is done
+            # at once when it goes on from its last checkpoint; one that was not would be lost.
+            return dataclasses.replace(outcome, state=RunState.PREEMPTED)
+        return outcome
 
 
 # ---- before it starts
@@ -297,6 +304,19 @@ def _environment(ready: Ready, run: Run, sweep: Sweep, folder: RunFolder) -> dic
         **ready.secrets,
         **run_environment(folder, run, job_store_url(folder), lease_seconds=LEASE_SECONDS),
     }
+
+
+def _told(journal: Path, begin: int) -> Replayed:
+    """Give what a run has told; of its end only what came after `begin`, where it was interrupted before."""
+    account = read_account(journal)
+    if begin:
+        account.finish, account.error, account.preempting, account.stopping = None, None, False, None
+        with journal.open("rb") as file:
+            file.seek(begin)
+            for entry in read_entries(file):
+                if entry.kind in ("finish", "error", "preempting", "stopping"):
+                    account.add(entry)
+    return account.replayed()
 
 
 def _size(path: Path) -> int:

@@ -99,6 +99,18 @@ def test_an_interrupted_spot_job_goes_on_where_it_was(bench: Bench, copied: Path
     sweep = (copied / "sweep.yaml").read_text()
     longer = sweep.replace("epochs: {value: 4}", "epochs: {value: 12}").replace("run_cap: 6", "run_cap: 1")
     (copied / "sweep.yaml").write_text(longer)
+    # Held at its fourth epoch until it is interrupted, or it might be done before anybody has looked.
+    told_to_go = copied / "go"
+    program = (copied / "src" / "train.py").read_text()
+    assert program.count("        if self.run.should_stop:\n") == 1
+    held = f"""        import time
+        if trainer.current_epoch >= 3 and not self.run.resumed:
+            while not __import__("pathlib").Path({str(told_to_go)!r}).exists():
+                time.sleep(0.05)
+            time.sleep(0.3)
+        if self.run.should_stop:
+"""
+    (copied / "src" / "train.py").write_text(program.replace("        if self.run.should_stop:\n", held))
     found = SageMakerSweep("spot.yaml", "sweep.yaml", poll_seconds=0.3, trials_per_job=1)
     interrupted: list[int] = []
 
@@ -106,6 +118,7 @@ def test_an_interrupted_spot_job_goes_on_where_it_was(bench: Bench, copied: Path
         if reached >= 2 and not interrupted:
             interrupted.append(reached)
             bench.interrupt(next(iter(bench.lives)))
+            told_to_go.touch()
 
     import threading
 
@@ -134,7 +147,7 @@ def test_an_interrupted_spot_job_goes_on_where_it_was(bench: Bench, copied: Path
     store = open_store()
     steps = [row.step for row in store.history(run.id)]
     store.close()
-    assert steps[-1] == 11
+    assert steps[-1] == 11, bench.log(next(iter(bench.lives)))
     assert len(steps) <= 13, "epochs were trained again"
     name = next(iter(bench.lives))
     told = [step["Status"] for step in bench.describe(name)["SecondaryStatusTransitions"]]
