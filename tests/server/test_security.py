@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -264,6 +265,18 @@ def test_tokens_do_not_travel_in_the_clear_unless_told(host: str) -> None:
         bind(Listening(host, 0))
     if host == "0.0.0.0":
         bind(Listening(host, 0, plain=True)).close()
+
+
+def test_answers_do_not_wait_for_more_to_send(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BESOM_TOKEN", door.token())
+    store = open_store(f"http://127.0.0.1:{door.port}")
+    spent: list[float] = []
+    for _ in range(50):
+        begun = time.perf_counter()
+        store.list_sweeps()
+        spent.append(time.perf_counter() - begun)
+    store.close()
+    assert sorted(spent)[10] < 0.03  # a delayed acknowledgment takes 0.04
 
 
 def test_a_port_that_is_taken_is_said() -> None:

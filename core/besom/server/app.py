@@ -121,7 +121,8 @@ class _Desk:
         limit = self.options.body_bytes
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise _RefusedError(415, "the body must be application/json")
-        parts, size = [], 0
+        parts: list[bytes] = []
+        size = 0
         try:
             async for part in request.stream():
                 size += len(part)

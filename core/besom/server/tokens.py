@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -104,7 +104,7 @@ class Tokens:
             raise StoreError(f"{self.path}: this is no file of tokens: {error}") from error
 
     @contextmanager
-    def _changing(self) -> Iterator[dict[str, Token]]:
+    def _changing(self) -> Generator[dict[str, Token]]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:

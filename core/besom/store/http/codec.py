@@ -69,7 +69,7 @@ def codec_of(hint: Any) -> Codec:
         return _container(origin, arguments)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return _enum(hint)
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _record(hint)
     raise TypeError(f"{hint} cannot travel")
 

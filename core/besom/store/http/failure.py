@@ -14,6 +14,7 @@ from besom.errors import (
     StoreVersionError,
     UsageError,
 )
+from besom.jsonable import is_dict
 
 STATUS: dict[type[Exception], int] = {
     UsageError: 422,
@@ -39,7 +40,7 @@ def describe(error: Exception) -> tuple[int, dict[str, Any]]:
 
 def rebuild(status: int, body: Any, where: str) -> Exception:
     """Give the error that an answer tells of."""
-    if isinstance(body, dict) and isinstance(said := body.get("error"), dict):
+    if is_dict(body) and is_dict(said := body.get("error")):
         kind = _KINDS.get(said.get("kind", ""), StoreError)
         message = str(said.get("message"))
         return kind(

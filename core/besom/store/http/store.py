@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from besom.errors import StoreError, StoreVersionError, UsageError
+from besom.jsonable import is_dict
 from besom.store.base import Store
 from besom.store.http.codec import from_text, to_text
 from besom.store.http.connections import Address, Connections, Reply, parse_address
@@ -40,8 +41,8 @@ class HttpStore:
 
     def _greet(self) -> None:
         body = self._understood(self._request("GET", "/v1", None, {}))
-        if not isinstance(body, dict) or body.get("digest") != digest():
-            theirs = body.get("besom", "no besom") if isinstance(body, dict) else "no besom"
+        if not is_dict(body) or body.get("digest") != digest():
+            theirs = body.get("besom", "no besom") if is_dict(body) else "no besom"
             raise StoreVersionError(
                 f"{self.url}: the server runs another besom ({theirs}), which speaks another language:"
                 " install the same version at both ends"
