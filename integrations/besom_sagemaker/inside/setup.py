@@ -65,7 +65,7 @@ def install_requirements(document: JobDocument, place: Place) -> None:
     try:
         install(str(place.channel(CHANNEL) / document.requirements), ["--quiet"])
     except (InstallError, OSError) as error:
-        raise SetupError(str(error)) from error
+        raise SetupError(f"{document.requirements}: {error}") from error
 
 
 def read_secrets(references: Mapping[str, str]) -> dict[str, str]:
