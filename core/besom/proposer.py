@@ -210,7 +210,7 @@ class _Keeper:
             self.known, self.since = ended, now
         waiting = self.store.buffer(self.sweep_id)
         quiet = now - self.since
-        if len(waiting) >= 2 and quiet >= GRACE and self._outdated(waiting[0], ended):
+        if len(waiting) >= depth(running) // 2 and quiet >= GRACE and self._outdated(waiting[0], ended):
             self._replace(sweep, waiting, 0)
         elif len(waiting) < depth(running):
             return self.proposer.refill(sweep, term=self.term) is Refilled.NEW
@@ -234,8 +234,8 @@ def _several(sweep: Sweep) -> bool:
 
 
 def depth(running: int) -> int:
-    """Give how many suggestions should wait: more would be guesses about guesses."""
-    return min(16, 2 + running // 4)
+    """Give how many suggestions should wait: enough for half of the runs to end while a model is fitted."""
+    return min(16, 2 + running)
 
 
 def _ended(progress: Progress) -> int:
