@@ -1,9 +1,10 @@
 """How long a claim of `method: bayes` takes as an agent sees it, with 8 agents, as the sweep gets long.
 
-The sweep is given so many finished runs; then 8 processes claim, hold each run for about 4 s, and finish
-it, as agents do; one of them starts the process that makes suggestions ahead. Runs start at scattered times,
-as they do once a sweep has been going for a while. A claim is timed from the first question to the run,
-pauses between questions included; the first seconds, in which the proposer reads the history, are told apart.
+The sweep is given so many finished runs; then 8 processes claim, hold each run for about 4 s, and finish it,
+as agents do; one of them starts the process that makes suggestions ahead. Runs start at scattered times, as
+they do once a sweep has been going for a while. A claim is timed from the first question to the run, pauses
+between questions included; the first seconds, in which the proposer reads the history, are told apart. It
+needs a machine with a core to spare: a proposer that gets none is late, and claims wait for it.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ def prepare(url: str, size: int) -> str:
     return sweep.id
 
 
-def agent(url: str, sweep_id: str, seconds: float, number: int, held: float, answers: Any) -> None:
+def agent(  # noqa: PLR0917 - a process's arguments
+    url: str, sweep_id: str, seconds: float, number: int, held: float, answers: Any
+) -> None:
     """Claim, hold and finish runs; put (time since the start, length) of each claim."""
     generator = random.Random(number)
     store = open_store(url)
@@ -90,7 +93,11 @@ def measure_claims(size: int, seconds: float, warm: float, held: float) -> tuple
         context = multiprocessing.get_context("spawn")
         answers = context.Queue()
         agents = [
-            context.Process(target=agent, args=(url, sweep_id, seconds, number, held, answers))
+            context.Process(
+                target=agent,
+                args=(url, sweep_id, seconds, held),
+                kwargs={"number": number, "answers": answers},
+            )
             for number in range(AGENTS)
         ]
         for process in agents:

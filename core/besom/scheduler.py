@@ -50,6 +50,7 @@ class Scheduler:
         """The sweep as it stood at the latest claim."""
         self._proposer = Proposer(store)
         self._asked_at: float | None = None  # since when the proposer is waited for
+        self._in_vain = 0  # guesses since the latest one that was new
 
     def claim(self) -> Run | Idle:
         """Give the next run with a lease for this agent, or why there is none.
@@ -106,13 +107,16 @@ class Scheduler:
         sweep = self.sweep
         config = from_mapping(sweep.config, source=f"sweep {sweep.id}")
         best, started = self.store.best_run(sweep.id), self.store.progress(sweep.id).started
-        for index in range(started, started + GUESSES):
+        first = started + self._in_vain
+        for index in range(first, first + GUESSES):
             suggestion = guess(config.space, config.seed or 0, index, best.params if best else None)
             if suggestion is None:
                 continue
             batch = Batch((suggestion,), sweep.cursor)
             if self.store.offer(sweep.id, batch, version=sweep.version, cursor=sweep.cursor) != 0:
+                self._in_vain = 0
                 return self._take() or Idle.AGAIN
+        self._in_vain += GUESSES
         return Idle.AGAIN
 
     @property
