@@ -133,3 +133,4 @@ def test_agents_are_launched_here(
     assert len(done.stdout.split()) == 1
     until(lambda: _state(call, created) == "finished")
     assert call("launch", "moon", created).returncode == 3
+    assert "launch local [OPTIONS] SWEEP [-- AGENT OPTIONS]" in call("launch", "local", "--help").stdout

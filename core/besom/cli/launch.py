@@ -1,34 +1,94 @@
-"""`besom launch`: start agents on a platform."""
+"""`besom launch`: start agents on a platform. Each platform is a command of its own, with its own options."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import click
 
 from besom.cli.lookup import complete_sweeps, find_sweep
 from besom.cli.output import say
-from besom.cli.session import Session, pass_session
+from besom.cli.session import Session
+
+PLATFORMS = {
+    # What `besom launch --help` says of each, so that it imports none of them.
+    "local": "On this machine, in the background.",
+}
 
 
-@click.command()
-@click.argument("name")
-@click.argument("sweep", shell_complete=complete_sweeps)
-@click.argument("arguments", nargs=-1, metavar="[-- AGENT OPTIONS]")
-@click.option(
-    "--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="How many agents to start."
-)
-@click.option("--dry-run", is_flag=True, help="Print what would be run; start nothing.")
-@pass_session
-def launch(
-    session: Session, name: str, sweep: str, arguments: tuple[str, ...], jobs: int, *, dry_run: bool
-) -> None:
-    """Start agents of SWEEP on the platform NAME; `local` is this machine. Prints a job a line.
+class LaunchCommands(click.Group):
+    """A group whose commands are the launchers there are, each imported when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give the platforms: besom's own, then those of other packages."""
+        del ctx
+        from importlib.metadata import entry_points
+
+        return [*PLATFORMS, *sorted({point.name for point in entry_points(group="besom.launchers")})]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """Make the command of a platform; NotFoundError names those there are."""
+        del ctx
+        return _command(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of platforms, importing none of them."""
+        with formatter.section("Platforms"):
+            formatter.write_dl([(name, PLATFORMS.get(name, "")) for name in self.list_commands(ctx)])
+
+
+@click.group(cls=LaunchCommands)
+def launch() -> None:
+    """Start agents of a sweep on a platform. Prints a job a line.
 
     \b
     besom launch local k3f9a2xz --jobs 2 -- --workers 4 --count 10
+    besom launch PLATFORM --help      says what a platform can be told
     """
+
+
+def _command(name: str) -> click.Command:
+    from besom.cli import global_options
+    from besom.launch import launcher_class
+
+    found = launcher_class(name)
+    params: list[click.Parameter] = [
+        click.Argument(["sweep"], shell_complete=complete_sweeps),
+        click.Argument(["arguments"], nargs=-1, metavar="[-- AGENT OPTIONS]"),
+        click.Option(
+            ["--jobs", "--agents", "jobs"],
+            default=1,
+            show_default=True,
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="How many agents to start.",
+        ),
+        click.Option(["--dry-run"], is_flag=True, help="Print what would be run; start nothing."),
+        *found.options,
+        *global_options(),
+    ]
+
+    @click.pass_context
+    def start(ctx: click.Context, /, **chosen: Any) -> None:
+        _launch(ctx.ensure_object(Session), name, **chosen)
+
+    return click.Command(name, callback=start, params=params, help=found.__doc__)
+
+
+def _launch(
+    session: Session,
+    name: str,
+    *,
+    sweep: str,
+    arguments: tuple[str, ...],
+    jobs: int,
+    dry_run: bool,
+    **chosen: Any,
+) -> None:
     from besom.launch import AgentJob, create_launcher
 
-    launcher = create_launcher(name)
+    given = {key: value for key, value in chosen.items() if value is not None and value is not False}
+    launcher = create_launcher(name, **{key: value for key, value in given.items() if value != ()})
     with session.open() as store:
         job = AgentJob(find_sweep(store, sweep).id, store.url, arguments)
     if dry_run:

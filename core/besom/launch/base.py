@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import click
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,13 @@ class Launched:
 class Launcher(Protocol):
     """Starts agents on some platform; the store stays the authority on what they do."""
 
-    name: str
+    name: ClassVar[str]
+    options: ClassVar[Sequence[click.Option]]
+    """What the platform can be told: options of `besom launch NAME`, whose names are those of settings."""
+
+    def __init__(self, **settings: Any) -> None:
+        """Take settings, those of `options` that are given; UsageError for one that cannot be."""
+        ...
 
     def preview(self, job: AgentJob, count: int) -> str:
         """Give what `launch` would run, for a person to read; starts nothing."""

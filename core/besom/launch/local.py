@@ -9,16 +9,21 @@ import sys
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING, ClassVar
 
 from besom.agent.process import process_identity
 from besom.folders import besom_dir
 from besom.launch.base import AgentJob, Launched
 
+if TYPE_CHECKING:
+    import click
+
 
 class LocalLauncher:
-    """Agents on this machine, each in a session of its own, with its output in `BESOM_DIR/agents/`."""
+    """Start agents on this machine that outlive the terminal, with their output in BESOM_DIR/agents/."""
 
-    name = "local"
+    name: ClassVar[str] = "local"
+    options: ClassVar[Sequence[click.Option]] = ()
 
     def preview(self, job: AgentJob, count: int) -> str:
         """Give the command of each agent, one a line."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from besom.errors import NotFoundError
+from besom.errors import NotFoundError, UsageError
 from besom.launch import AgentJob, Launcher, create_launcher
 from besom.records import RunState, Sweep
 from besom.testing.agents import Lab
@@ -28,6 +28,13 @@ class LauncherContract:
 
     def test_it_is_found_by_its_name(self, launcher: Launcher) -> None:
         assert type(create_launcher(launcher.name)) is type(launcher)
+
+    def test_a_setting_it_does_not_have_is_an_error(self, launcher: Launcher) -> None:
+        with pytest.raises(UsageError, match="no setting 'gravity'"):
+            create_launcher(launcher.name, gravity=9.81)
+
+    def test_its_options_explain_themselves(self, launcher: Launcher) -> None:
+        assert [option.name for option in launcher.options if not (option.help or option.hidden)] == []
 
     def test_a_preview_names_what_would_run_and_starts_nothing(
         self, lab: Lab, sweep: Sweep, launcher: Launcher
