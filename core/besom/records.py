@@ -220,6 +220,7 @@ class Agent:
     pid: int
     started: float
     seen: float
+    job: str | None = None  # the scheduler's job it is in, as "slurm:1234_7"
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,14 @@ def test_a_sweep_is_shown(invoke: Invoke, swept: str) -> None:
     assert sweep["best"]["value"] == 0
 
 
+def test_the_job_of_an_agent_is_shown(invoke: Invoke, created: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "1234567")
+    invoke("agent", created)
+    assert [agent["job"] for agent in _json(invoke, "show", created)["agents"]] == ["slurm:1234567"]
+    assert "slurm:1234567" in invoke("show", created).stdout
+    assert "slurm:1234567" in invoke("show", _json(invoke, "best", created)["id"]).stdout
+
+
 def test_a_run_is_shown(invoke: Invoke, swept: str) -> None:
     run_id = _json(invoke, "best", swept)["id"]
     shown = invoke("show", run_id).stdout

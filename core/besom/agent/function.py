@@ -14,6 +14,7 @@ from besom.agent.ahead import Ahead
 from besom.agent.breaker import Breaker
 from besom.agent.options import AgentOptions, AgentResult
 from besom.agent.patience import idle_pause, patiently
+from besom.agent.platform import this_job
 from besom.agent.prepare import prepare_folder
 from besom.agent.settle import end_attempt
 from besom.errors import BesomError, NotFoundError, RunFailedError, RunStopped
@@ -42,7 +43,7 @@ def run_function_agent(
     StoreError when the store stays away.
     """
     home = besom_dir()  # the function may change the working directory
-    agent = store.add_agent(sweep_id, host=socket.gethostname(), pid=os.getpid())
+    agent = store.add_agent(sweep_id, host=socket.gethostname(), pid=os.getpid(), job=this_job(os.environ))
     scheduler = Scheduler(store, sweep_id, agent_id=agent.id)
     breaker = Breaker(_OPTIONS, os.environ, now=time.monotonic())
     counts: Counter[RunState] = Counter()

@@ -24,6 +24,7 @@ from besom.agent.gpus import gpu_slots, visible_gpus
 from besom.agent.job import Job
 from besom.agent.options import AgentEvent, AgentOptions, AgentResult, EventKind, ignore
 from besom.agent.patience import Patience, idle_pause
+from besom.agent.platform import this_job
 from besom.agent.prepare import prepare_folder
 from besom.agent.settle import settle
 from besom.agent.signals import LEAVE, received
@@ -63,7 +64,7 @@ def run_agent(
     sweep = store.get_sweep(sweep_id)
     starter = starter or ProgramStarter(allowed_programs(store.url, options))
     starter.check(sweep)
-    agent = store.add_agent(sweep_id, host=socket.gethostname(), pid=os.getpid())
+    agent = store.add_agent(sweep_id, host=socket.gethostname(), pid=os.getpid(), job=this_job(os.environ))
     scheduler = Scheduler(store, sweep_id, agent_id=agent.id, lease_seconds=options.lease_seconds)
     loop = _Loop(store, scheduler, options, slots, starter=starter, on_event=on_event)
     loop.emit("joined", detail=agent.id)

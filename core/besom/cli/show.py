@@ -66,8 +66,7 @@ def _show_sweep(store: Store, sweep: Sweep, *, as_json: bool) -> None:
             "best": f"{number(best.value)}  run {best.number} ({best.id})" if best else "-",
             "folder": sweep.folder or "-",
             "created": f"{moment(sweep.created)} ({age(sweep.created)})",
-            "agents": "\n".join(f"{agent.id}  {agent.host}:{agent.pid}, {_seen(agent)}" for agent in agents)
-            or "-",
+            "agents": "\n".join(map(_agent_words, agents)) or "-",
             "file": (sweep.text or "-").rstrip(),
         }
     )
@@ -85,6 +84,11 @@ def counts(progress: Progress) -> str:
     )
 
 
+def _agent_words(agent: Agent) -> str:
+    job = f", {agent.job}" if agent.job else ""
+    return f"{agent.id}  {agent.host}:{agent.pid}{job}, {_seen(agent)}"
+
+
 def _seen(agent: Agent) -> str:
     return f"seen {age(agent.seen)}" if age(agent.seen) == "now" else f"seen {age(agent.seen)} ago"
 
@@ -94,6 +98,7 @@ def _agent_json(agent: Agent) -> dict[str, Any]:
         "id": agent.id,
         "host": agent.host,
         "pid": agent.pid,
+        "job": agent.job,
         "started": agent.started,
         "seen": agent.seen,
     }
@@ -123,12 +128,20 @@ def _show_run(store: Store, run: Run, *, as_json: bool) -> None:
     }
     if run.error:
         fields["error"] = run.error.rstrip()
+    if job := _job_of(store, run):
+        fields["job"] = job
     if run.exit_code is not None:
         fields["exit code"] = str(run.exit_code)
     print_fields(fields)
     if len(attempts) > 1:
         click.echo()
         print_table(ATTEMPT_COLUMNS, [_attempt_words(attempt) for attempt in attempts])
+
+
+def _job_of(store: Store, run: Run) -> str | None:
+    """Give the scheduler's job that the latest attempt at a run was in."""
+    agents = store.list_agents(run.sweep_id) if run.sweep_id and run.agent_id else []
+    return next((agent.job for agent in agents if agent.id == run.agent_id), None)
 
 
 ATTEMPT_COLUMNS = (

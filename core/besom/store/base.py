@@ -340,8 +340,8 @@ class Store(Protocol):
 
     # ---- agents
 
-    def add_agent(self, sweep_id: str, *, host: str, pid: int) -> Agent:
-        """Register an agent of a sweep under a new id."""
+    def add_agent(self, sweep_id: str, *, host: str, pid: int, job: str | None = None) -> Agent:
+        """Register an agent of a sweep under a new id; `job` is the scheduler's name for where it runs."""
         ...
 
     def list_agents(self, sweep_id: str) -> list[Agent]:

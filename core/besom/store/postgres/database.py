@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Connected = psycopg.Connection[tuple[Any, ...]]
 
 PACKAGE = "besom.store.postgres"
-MIGRATIONS = ("0001_first", "0002_proposer")
+MIGRATIONS = ("0001_first", "0002_proposer", "0003_agent_job")
 VERSION = len(MIGRATIONS)
 """Of the schema."""
 

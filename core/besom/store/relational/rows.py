@@ -195,8 +195,8 @@ def params_of(text: str) -> Mapping[str, Any]:
 
 def agent_of(row: Row) -> Agent:
     """Read a row of the agent table."""
-    agent_id, sweep_id, host, pid, started, seen = row
-    return Agent(id=agent_id, sweep_id=sweep_id, host=host, pid=pid, started=started, seen=seen)
+    agent_id, sweep_id, host, pid, started, seen, job = row
+    return Agent(id=agent_id, sweep_id=sweep_id, host=host, pid=pid, started=started, seen=seen, job=job)
 
 
 def directive_of(stop_reason: str | None, kill: int) -> Directive:

@@ -112,12 +112,13 @@ class Sweeps(Part):
             )
             return self._sweep_in(transaction, sweep_id)
 
-    def add_agent(self, sweep_id: str, *, host: str, pid: int) -> Agent:
+    def add_agent(self, sweep_id: str, *, host: str, pid: int, job: str | None = None) -> Agent:
         """Insert the agent."""
         now = self._wall()
         with self._database.transaction() as transaction:
             self._sweep_in(transaction, sweep_id)
             columns = {"sweep": sweep_id, "host": plain(host), "pid": pid, "now": now}
+            columns["job"] = None if job is None else plain(job)
             return agent_of(self._insert(transaction, self._sql.insert_agent, columns))
 
     def list_agents(self, sweep_id: str) -> list[Agent]:

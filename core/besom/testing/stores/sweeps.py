@@ -232,7 +232,8 @@ class SweepContract(Ground):
     ) -> None:
         sweep = sweep_with(store)
         first = store.add_agent(sweep.id, host="here", pid=1)
-        second = store.add_agent(sweep.id, host="there", pid=2)
+        second = store.add_agent(sweep.id, host="there", pid=2, job="slurm:1234_7")
+        assert (first.job, second.job) == (None, "slurm:1234_7")
         assert (first.host, first.pid, first.started, first.seen) == ("here", 1, time.wall(), time.wall())
         assert store.list_agents(sweep.id) == [second, first]
         time.pass_(10)

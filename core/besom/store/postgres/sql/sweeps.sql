@@ -52,11 +52,12 @@ SELECT EXISTS (SELECT 1 FROM run WHERE sweep = %(sweep)s AND state = 'running')
     OR (%(room)s::boolean AND EXISTS (SELECT 1 FROM suggestion WHERE sweep = %(sweep)s));
 
 -- name: insert_agent
-INSERT INTO agent VALUES (%(id)s, %(sweep)s, %(host)s, %(pid)s, %(now)s, %(now)s) ON CONFLICT (id) DO NOTHING
-RETURNING id, sweep, host, pid, started, seen;
+INSERT INTO agent (id, sweep, host, pid, started, seen, job)
+VALUES (%(id)s, %(sweep)s, %(host)s, %(pid)s, %(now)s, %(now)s, %(job)s) ON CONFLICT (id) DO NOTHING
+RETURNING id, sweep, host, pid, started, seen, job;
 
 -- name: list_agents
-SELECT id, sweep, host, pid, started, seen FROM agent WHERE sweep = %s ORDER BY ordinal DESC;
+SELECT id, sweep, host, pid, started, seen, job FROM agent WHERE sweep = %s ORDER BY ordinal DESC;
 
 -- name: agent_seen
 -- Once a second is enough for people and spares a page in most claims.

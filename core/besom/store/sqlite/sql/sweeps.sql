@@ -46,7 +46,7 @@ SELECT EXISTS (SELECT 1 FROM run WHERE sweep = :sweep AND state = 'running')
     OR (:room AND EXISTS (SELECT 1 FROM suggestion WHERE sweep = :sweep));
 
 -- name: insert_agent
-INSERT INTO agent VALUES (:id, :sweep, :host, :pid, :now, :now) ON CONFLICT (id) DO NOTHING RETURNING *;
+INSERT INTO agent VALUES (:id, :sweep, :host, :pid, :now, :now, :job) ON CONFLICT (id) DO NOTHING RETURNING *;
 
 -- name: list_agents
 SELECT * FROM agent WHERE sweep = ? ORDER BY rowid DESC;
