@@ -61,9 +61,7 @@ def prepare(url: str, size: int) -> str:
     return sweep.id
 
 
-def agent(  # noqa: PLR0917 - a process's arguments
-    url: str, sweep_id: str, seconds: float, number: int, held: float, answers: Any
-) -> None:
+def agent(url: str, sweep_id: str, seconds: float, held: float, *, number: int, answers: Any) -> None:
     """Claim, hold and finish runs; put (time since the start, length) of each claim."""
     generator = random.Random(number)
     store = open_store(url)
