@@ -46,6 +46,10 @@ class Launcher(Protocol):
         """Start `count` agents and return without waiting for them."""
         ...
 
+    def alive(self, launched: Sequence[Launched]) -> Sequence[Launched]:
+        """Give those that run or wait for their turn; from the others nothing more is to be expected."""
+        ...
+
     def cancel(self, launched: Sequence[Launched]) -> None:
         """End agents that were launched; those already gone are no error."""
         ...

@@ -33,11 +33,14 @@ class LocalLauncher:
         """Start `count` agents and return at once; OSError when that is impossible."""
         return [_start(_command(job)) for _ in range(count)]
 
+    def alive(self, launched: Sequence[Launched]) -> Sequence[Launched]:
+        """Give those whose process is there."""
+        return [agent for agent in launched if _pid(agent) is not None]
+
     def cancel(self, launched: Sequence[Launched]) -> None:
         """Send SIGTERM to agents: they give their runs back to the queue and leave."""
         for agent in launched:
-            pid = int(agent.job_id.partition("-")[0])
-            if _job_id(pid) == agent.job_id:
+            if (pid := _pid(agent)) is not None:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
 
@@ -62,6 +65,12 @@ def _start(command: list[str]) -> Launched:
         setsid=True,
     )
     return Launched(_job_id(pid), f"agent with pid {pid}, its output is in {output}")
+
+
+def _pid(agent: Launched) -> int | None:
+    """Give the process of an agent, None where it is gone or is another by now."""
+    pid = int(agent.job_id.partition("-")[0])
+    return pid if _job_id(pid) == agent.job_id else None
 
 
 def _job_id(pid: int) -> str:

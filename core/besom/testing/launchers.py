@@ -51,8 +51,10 @@ class LauncherContract:
         assert len({agent.job_id for agent in launched}) == 2
         assert all(agent.description for agent in launched)
         lab.wait(lambda: len(lab.store.list_agents(sweep.id)) == 2, self.seconds)
+        assert list(launcher.alive(launched)) == list(launched)
         (lab.folder / "go").touch()
         lab.wait(lambda: lab.states(sweep) == [RunState.FINISHED] * 3, self.seconds)
+        lab.wait(lambda: not launcher.alive(launched), self.seconds)
         launcher.cancel(launched)  # agents that are gone are no error
 
     def test_a_canceled_agent_gives_its_run_back(self, lab: Lab, sweep: Sweep, launcher: Launcher) -> None:
