@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from besom_hydra.app import App
+
+    _Maker = Callable[[Callable[[DictConfig], DictConfig]], DictConfig]
+    """Makes a config; its argument gives a config of its own for the one that is kept."""
 
 log = logging.getLogger(__name__)
 
@@ -52,38 +55,41 @@ class Composer:
 
         Raises what Hydra raises for overrides that are wrong.
         """
-        from omegaconf import open_dict
+        return _numbered(self._made_from(overrides)(copy.deepcopy), number)
 
-        config = self._copied(list(overrides)) or self._composed(overrides)
-        with open_dict(config):
-            config.hydra.job.id = number
-            config.hydra.job.num = number
-        return config
+    def prepare(self, overrides: Sequence[str], number: int) -> Callable[[], DictConfig]:
+        """Give a function that gives the config of a job, for a fork of this process to call.
+
+        It spares the copy: what it changes, other jobs are made from. Raises what Hydra raises for overrides
+        that are wrong; the function does for values that do not fit.
+        """
+        make = self._made_from(overrides)
+        return lambda: _numbered(make(lambda base: base), number)
 
     def _composed(self, overrides: Sequence[str]) -> DictConfig:
         return self._loader.load_sweep_config(self._config, list(overrides))
 
-    def _copied(self, overrides: list[str]) -> DictConfig | None:
-        parsed = self._parser.parse_overrides(overrides)
+    def _made_from(self, overrides: Sequence[str]) -> _Maker:
+        parsed = self._parser.parse_overrides(list(overrides))
         words = tuple(self._word(override) for override in parsed)
-        if not all(words):
-            return None
+        base = self._bases.get(words)
+        if base is not None and base.copies:
+            return lambda copied: self._patched(copied(base.config), parsed)
+        whole = self._composed(overrides)
+        if all(words):
+            self._learn(words, parsed, whole)
+        return lambda copied: whole
+
+    def _learn(self, words: tuple[str, ...], parsed: Sequence[Override], whole: DictConfig) -> None:
+        """Keep what a job was composed to, or compare it with what a copy of the one kept would have been."""
         base = self._bases.get(words)
         if base is None:
-            config = self._composed(overrides)
             if len(self._bases) < _KEPT:
-                self._bases[words] = _Base(copy.deepcopy(config))
-            return config
-        if base.copies is False:
-            return None
-        config = self._patched(base.config, parsed)
-        if base.copies is None:
-            whole = self._composed(overrides)
-            base.copies = _same(config, whole)
+                self._bases[words] = _Base(copy.deepcopy(whole))
+        elif base.copies is None:
+            base.copies = _same(self._patched(copy.deepcopy(base.config), parsed), whole)
             if not base.copies:
                 log.debug("jobs with the keys %s are composed in full, each", " ".join(words))
-                return whole
-        return config
 
     def _word(self, override: Override) -> str:
         """Give what two jobs must have in common: the key of a plain value, else the whole override.
@@ -105,11 +111,10 @@ class Composer:
             self._groups[key] = bool(self._loader.get_group_options(key))
         return self._groups[key]
 
-    def _patched(self, base: DictConfig, parsed: Sequence[Override]) -> DictConfig:
+    def _patched(self, config: DictConfig, parsed: Sequence[Override]) -> DictConfig:
         from hydra._internal.config_loader_impl import get_overrides_dirname
         from omegaconf import OmegaConf, open_dict
 
-        config = copy.deepcopy(base)
         for override in parsed:
             if override.package is None and not self._is_group(override.key_or_group):
                 with open_dict(config):
@@ -125,6 +130,14 @@ class Composer:
         )
         OmegaConf.copy_cache(from_config=self._config, to_config=config)
         return config
+
+
+def _numbered(config: DictConfig, number: int) -> DictConfig:
+    from omegaconf import open_dict
+
+    with open_dict(config):
+        config.hydra.job.id = config.hydra.job.num = number
+    return config
 
 
 def _plain(value: Any) -> bool:

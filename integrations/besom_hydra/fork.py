@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import functools
+import gc
 import io
 import os
 import random
@@ -71,6 +73,8 @@ def fork(
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
+    if sys.platform == "linux":
+        _prctl()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _OURS)
     parent = os.getpid()
     try:
@@ -92,11 +96,17 @@ def die_with(parent: int) -> None:
     if sys.platform != "linux":
         threading.Thread(target=_watch, args=(parent,), name="watch-parent", daemon=True).start()
         return
-    import ctypes
-
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _prctl()(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it died before it was asked for
         os._exit(1)
+
+
+@functools.cache
+def _prctl() -> Any:
+    """Give the system's function; loading what calls it takes 4 ms, which forks are to find done."""
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True).prctl
 
 
 def _watch(parent: int) -> None:
@@ -114,6 +124,7 @@ def _be_child(
 ) -> NoReturn:
     code = 1
     try:
+        gc.freeze()  # its garbage collector would copy all of the parent's memory by marking it
         os.setsid()
         die_with(parent)
         _print_to(output)

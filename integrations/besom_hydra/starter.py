@@ -109,11 +109,12 @@ class JobStarter:
         on_end: Callable[[], None],
     ) -> Child:
         """Start a run's job; raises what Hydra does if its overrides are wrong."""
-        task = Task(self._app, self.compose(run), sweep.metric, self.result(run))
+        result = self.result(run)
         whole = child_environment(os.environ, environment)
         if self._method == "fork":
+            compose = self._composer.prepare(self._overrides_of(run), self.number_of(run))
             child: Child = fork(
-                lambda: perform(task),
+                lambda: perform(Task(self._app, compose(), sweep.metric, result)),
                 seeds=self._seeds,
                 number=self.number_of(run),
                 environment=whole,
@@ -121,6 +122,7 @@ class JobStarter:
                 on_end=on_end,
             )
         else:
+            task = Task(self._app, self.compose(run), sweep.metric, result)
             child = start_child(
                 [sys.executable, "-m", "besom_hydra.spawned", str(self._payload(task))],
                 environment=whole,
@@ -128,7 +130,7 @@ class JobStarter:
                 output=folder.output,
                 on_end=on_end,
             )
-        return _Accountable(child, task.result, folder.output)
+        return _Accountable(child, result, folder.output)
 
     def _payload(self, task: Task) -> Path:
         from besom_hydra.spawned import payload
