@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from typing import Any, cast
 
 from besom.errors import UsageError
@@ -29,4 +30,4 @@ def create_launcher(name: str, **settings: Any) -> Launcher:
             close = difflib.get_close_matches(setting, known, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known) or 'none'}"
             raise UsageError(f"the launcher {name!r} has no setting {setting!r}; {hint}")
-    return made(**settings)
+    return cast("Callable[..., Launcher]", made)(**settings)

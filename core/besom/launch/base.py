@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     import click
@@ -28,15 +28,15 @@ class Launched:
 
 
 class Launcher(Protocol):
-    """Starts agents on some platform; the store stays the authority on what they do."""
+    """Starts agents on some platform; the store stays the authority on what they do.
+
+    Its class is called with the settings that were given, by the names of its `options`; UsageError for one
+    that cannot be.
+    """
 
     name: ClassVar[str]
     options: ClassVar[Sequence[click.Option]]
     """What the platform can be told: options of `besom launch NAME`, whose names are those of settings."""
-
-    def __init__(self, **settings: Any) -> None:
-        """Take settings, those of `options` that are given; UsageError for one that cannot be."""
-        ...
 
     def preview(self, job: AgentJob, count: int) -> str:
         """Give what `launch` would run, for a person to read; starts nothing."""

@@ -66,7 +66,8 @@ def test_stopping_a_run_reaches_its_program_and_ends_it_well(
         store = open_store()
         deadline = time.monotonic() + 40
         while time.monotonic() < deadline:
-            if (runs := store.list_runs(store.list_sweeps()[0].id)) and runs[0].value is not None:
+            runs = [run for found in store.list_sweeps() for run in store.list_runs(found.id)]
+            if runs and runs[0].value is not None:
                 store.request_stop(runs[0].id, "seen enough")
                 asked.append(time.monotonic())
                 break
