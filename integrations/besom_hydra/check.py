@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,7 +18,10 @@ from besom_hydra.source import find_main
 if TYPE_CHECKING:
     from besom.agent.rehearse import Answer, Rehearsal
 
-_NOISE = ("Set the environment variable HYDRA_FULL_ERROR", "Traceback (most recent call last)")
+_NOISE = "Set the environment variable HYDRA_FULL_ERROR"
+_TRACEBACK = "Traceback (most recent call last):"
+_CHAINED = ("The above exception was", "During handling of the above")
+_EXCEPTION = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception)\w*: ")
 
 
 def check_program(rehearsal: Rehearsal) -> list[str] | None:
@@ -99,9 +103,18 @@ def _keys(plain: Mapping[str, Any], above: str = "") -> Iterator[str]:
 
 
 def _lines(errors: str) -> Iterator[str]:
-    for line in errors.splitlines():
+    """Give what an app said, of tracebacks only their messages, the last of a chain first.
+
+    Hydra prints tracebacks where something traces the program, such as a debugger or coverage.
+    """
+    before, *tracebacks = errors.split(_TRACEBACK)
+    for line in before.splitlines():
         if line.strip() and not line.startswith(_NOISE):
             yield line.strip()
+    for block in reversed(tracebacks):
+        for line in block.splitlines():
+            if line.strip() and not line.startswith((" ", _NOISE, *_CHAINED)):
+                yield _EXCEPTION.sub("", line.strip())
 
 
 def _placed(message: str, names: Sequence[str]) -> str:
