@@ -200,7 +200,7 @@ class Driver:
         for job, mirror in mirrors:
             self._direct(job, mirror.run.lease, self.book.deliver(mirror, self.scheduler.sweep))
             said = mirror.status.outcome if mirror.status else None
-            if mirror.complete and not mirror.settled and said and said.state is not RunState.PREEMPTED:
+            if mirror.complete and not mirror.settled and said is not None:
                 self.book.finish(mirror.run, said)
                 mirror.settled = True
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from besom.folders import RunFolder
 from besom.journal import Delivery
-from besom.records import Directive, Run, Sweep
+from besom.records import Directive, Run, RunState, Sweep
 from besom.scheduler import Reporter
 from besom.store.base import Store
 from besom_sagemaker.cloud import Cloud
@@ -53,11 +53,15 @@ class Mirror:
 
     @property
     def complete(self) -> bool:
-        """Say whether it has ended and all that it logged is here."""
+        """Say whether it has ended and all that it logged is here.
+
+        One that was interrupted has not: the job may be started again, and the run goes on in it.
+        """
         status = self.status
         return (
             status is not None
-            and status.state == "ended"
+            and status.outcome is not None
+            and status.outcome.state is not RunState.PREEMPTED
             and self._have >= status.journal_bytes
             and self._log_have >= status.log_bytes
         )

@@ -7,14 +7,52 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from besom.agent.process import Child, child_environment, start_child
+from besom.agent.process import Child, ProgramChild, child_environment, start_child
 from besom.folders import RunFolder
 from besom.records import Run, Sweep
 from besom.sweep import sweep_config
 from besom_sagemaker.inside.place import Place
+
+
+@dataclass(frozen=True, slots=True)
+class ToolkitChild:
+    """A program below the image's `train`."""
+
+    train: ProgramChild
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program and everything it started; nothing if they are gone.
+
+        Not to `train` itself while it has started anything: it would die of it at once, and with it the pipe
+        that the program prints into and the grace in which the program saves what it needs.
+        """
+        others = list(_group(self.train.process.pid))
+        if number == signal.SIGKILL or not others:
+            self.train.signal(number)
+        for pid in others:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+
+    def reap(self) -> int:
+        """Kill what is left of it, wait for its end, and give its exit code, -N for signal N."""
+        return self.train.reap()
+
+
+def _group(leader: int) -> Iterator[int]:
+    """Give the processes of a process group but its leader."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and entry.name != str(leader):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                # pid (name) state parent group …; a name may have brackets and spaces in it
+                fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
+                if int(fields[2]) == leader:
+                    yield int(entry.name)
 
 
 class ToolkitStarter:
@@ -39,13 +77,14 @@ class ToolkitStarter:
         flat = sweep_config(sweep).space.flatten(run.params)
         base = self._base(run, folder, flat, Path(environment["SM_MODEL_DIR"]))
         theirs = {name: value for name, value in environment.items() if not name.startswith("SM_")}
-        return start_child(
+        train = start_child(
             ["train"],
             environment=child_environment(os.environ, theirs, {"SAGEMAKER_BASE_DIR": str(base)}),
             folder=base,
             output=folder.output,
             on_end=on_end,
         )
+        return ToolkitChild(train)
 
     def _base(self, run: Run, folder: RunFolder, flat: Mapping[str, object], model: Path) -> Path:
         """Make the folder that `train` takes for /opt/ml."""

@@ -14,6 +14,9 @@ import pytest
 from besom.records import RunState
 from besom_sagemaker import SageMakerSweep
 from besom_sagemaker.bench import Bench
+from besom_sagemaker.bench.life import JobLife
+from besom_sagemaker.cloud import Cloud
+from besom_sagemaker.mirror import Mirror
 from besom_sagemaker.transport import LogSender
 
 COUNTS = """
@@ -47,6 +50,11 @@ def program(folder: Path, *, wait: bool = False, fail: bool = False) -> None:
     (folder / "src" / "train.py").write_text(text)
 
 
+def interrupt_once_waiting(bench: Bench) -> None:
+    bench.until(lambda: any("waiting" in bench.log(name) for name in list(bench.lives)))
+    bench.interrupt(next(iter(bench.lives)))
+
+
 @pytest.mark.slow
 def test_the_log_of_an_interrupted_job_is_whole(
     bench: Bench, folder: Path, request_on: Callable[..., dict[str, Any]]
@@ -56,11 +64,7 @@ def test_the_log_of_an_interrupted_job_is_whole(
         request_on(bench), "sweep.yaml", source_dir="src", count=1, poll_seconds=0.2, requirements=None
     )
 
-    def interrupt() -> None:
-        bench.until(lambda: any("waiting" in bench.log(name) for name in list(bench.lives)))
-        bench.interrupt(next(iter(bench.lives)))
-
-    other = threading.Thread(target=interrupt)
+    other = threading.Thread(target=interrupt_once_waiting, args=(bench,))
     other.start()
     assert sweep.run().exit_code == 0
     other.join()
@@ -68,6 +72,40 @@ def test_the_log_of_an_interrupted_job_is_whole(
     assert run.state is RunState.FINISHED
     lines = [line for line in logs(run.id) if line.startswith(("line", "waiting"))]
     assert lines == [*(f"line {n} żółć" for n in range(3)), "waiting", *(f"line {n} żółć" for n in (3, 4, 5))]
+
+
+@pytest.mark.slow
+def test_a_run_that_went_on_and_ended_between_two_looks_has_ended(
+    bench: Bench, folder: Path, request_on: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(folder, wait=True)
+    fetch, renew = Mirror.fetch, JobLife._renew
+    seen = threading.Event()
+
+    def fetch_and_look_away(self: Mirror, cloud: Cloud) -> None:
+        fetch(self, cloud)
+        said = self.status.outcome if self.status else None
+        if said is not None and said.state is RunState.PREEMPTED:
+            seen.set()
+            (name,) = bench.lives
+            bench.wait(name)
+
+    def renew_once_seen(self: JobLife) -> None:
+        assert seen.wait(60)
+        renew(self)
+
+    monkeypatch.setattr(Mirror, "fetch", fetch_and_look_away)
+    monkeypatch.setattr(JobLife, "_renew", renew_once_seen)
+    sweep = SageMakerSweep(
+        request_on(bench), "sweep.yaml", source_dir="src", count=1, poll_seconds=0.2, requirements=None
+    )
+    other = threading.Thread(target=interrupt_once_waiting, args=(bench,))
+    other.start()
+    assert sweep.run().exit_code == 0
+    other.join()
+    (run,) = sweep.runs()
+    assert (run.state, run.attempt) == (RunState.FINISHED, 1)
+    assert [line for line in logs(run.id) if line.startswith("line")] == [f"line {n} żółć" for n in range(6)]
 
 
 @pytest.mark.slow
