@@ -1,0 +1,1 @@
+"""Agents on a Ray cluster."""
