@@ -27,7 +27,7 @@ from benchmarks.search.problem import Problem
 
 KEPT = Path(__file__).parent / "results" / "peers.jsonl"
 QUICK = ("ackley10", "levyrot5", "hartmann6n", "intquad8", "nkcat6", "mixtab6", "condopt", "oom5")
-BARS = {"optuna": 0.5, "wandb": 0.5, "optuna-gp": 0.8}
+BARS = {"optuna": 0.5, "wandb": 0.5, "optuna-gp": 0.8, "ax": 1.0}
 HARD = ("hartfail6", "oom5", "condopt", "conddepth")
 WORKERS = 8
 

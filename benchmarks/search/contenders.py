@@ -162,6 +162,60 @@ class WandbSweeps:
             handle.history = [{"loss": value}]
 
 
+class Ax:
+    """Ax with its default strategy; it knows no conditions."""
+
+    def __init__(self, problem: Problem, seed: int) -> None:
+        import logging
+
+        from ax.api.client import Client
+
+        for name in ["ax", *logging.root.manager.loggerDict]:
+            if name.partition(".")[0] == "ax":
+                logging.getLogger(name).setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore")
+        self.space = problem.config.space
+        self.client = Client(random_seed=seed)
+        parameters = [self._parameter(parameter) for parameter in self.space.parameters.values()]
+        self.client.configure_experiment(parameters=parameters, name=problem.name)
+        self.client.configure_optimization(objective="-loss")
+        self.client.configure_generation_strategy(initialization_random_seed=seed)
+
+    def ask(self) -> tuple[int, Params]:
+        ((trial, given),) = self.client.get_next_trials(max_trials=1).items()
+        flat: dict[str, Any] = {}
+        for parameter in by_dependence(self.space.parameters):
+            if parameter.active(flat):
+                flat[parameter.name] = given[parameter.name]
+        return trial, self.space.unflatten(flat)
+
+    def tell(self, handle: int, value: float | None) -> None:
+        if value is None:
+            self.client.mark_trial_failed(trial_index=handle)
+        else:
+            self.client.complete_trial(trial_index=handle, raw_data={"loss": value})
+
+    @staticmethod
+    def _parameter(parameter: Parameter) -> Any:
+        from ax.api.configs import ChoiceParameterConfig, RangeParameterConfig
+
+        name, distribution = parameter.name, parameter.distribution
+        if isinstance(distribution, Choice):
+            values = list(distribution.values)
+            named = isinstance(values[0], str)
+            kind: Any = "str" if named else "int" if isinstance(values[0], int) else "float"
+            return ChoiceParameterConfig(name=name, values=values, parameter_type=kind, is_ordered=not named)
+        if isinstance(distribution, (Lattice, Rounded)):
+            assert distribution.size is not None
+            ends = distribution.nth(0), distribution.nth(distribution.size - 1)
+            scaling: Any = "log" if isinstance(distribution, Rounded) else None
+            return RangeParameterConfig(name=name, bounds=ends, parameter_type="int", scaling=scaling)
+        scaling = "log" if isinstance(distribution, LogUniform) else None
+        return RangeParameterConfig(
+            name=name, bounds=distribution.bounds, parameter_type="float", scaling=scaling
+        )
+
+
 def _inside(distribution: Any, value: float) -> Any:
     """Undo what W&B's rounding does to a bound."""
     if isinstance(distribution, (Lattice, Rounded)):
@@ -186,5 +240,6 @@ CONTENDERS: dict[str, Callable[[Problem, int], Contender]] = {
     "optuna": lambda problem, seed: Optuna(problem, seed, "TPESampler"),
     "optuna-gp": lambda problem, seed: Optuna(problem, seed, "GPSampler"),
     "wandb": WandbSweeps,
+    "ax": Ax,
 }
 """By name; `optuna` is Optuna's default sampler."""
