@@ -87,6 +87,17 @@ class Database:
                 raise told from error
             raise
 
+    def once(self, sql: str, parameters: Any) -> bool:
+        """Do one statement as a transaction of its own, in one round trip; says whether it did anything."""
+        connection = self._connection()
+        try:
+            return connection.execute(_text(sql), _values(parameters)).rowcount > 0
+        except Exception as error:
+            self._undo(connection)
+            if (told := explain(error, self.where)) is not error:
+                raise told from error
+            raise
+
     def lock_sweep(self, transaction: Transaction, sweep_id: str | None) -> None:
         """Hold the sweep's row of counts until the end of the transaction."""
         transaction.execute(self.queries.lock_sweep, (sweep_id or "",))

@@ -77,6 +77,10 @@ class Database(Protocol):
         """Give a write transaction: committed at the end of the block, undone by an exception."""
         ...
 
+    def once(self, sql: str, parameters: Any) -> bool:
+        """Do one statement as a transaction of its own; says whether it did anything."""
+        ...
+
     def lock_sweep(self, transaction: Transaction, sweep_id: str | None) -> None:
         """Keep other transactions off a sweep's queue and counts until this one ends; None: solo runs'."""
         ...

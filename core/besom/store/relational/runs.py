@@ -127,16 +127,22 @@ class Runs(Queue):
         lease_seconds: float,
     ) -> Directive:
         """Insert the rows and touch the run's row once."""
-        run_id, attempt = lease.run_id, lease.attempt
-        entries = [(run_id, attempt, row.seq, row.step, row.time, dumps(row.data)) for row in rows]
         until = self._lease_now() + lease_seconds
         columns = {
-            "run": run_id,
-            "attempt": attempt,
+            "run": lease.run_id,
+            "attempt": lease.attempt,
             "lease": until,
             "summary": None if summary is None else dumps(summary),
             "value": finite(value),
         }
+        if len(rows) == 1:
+            row = rows[0]
+            whole = {**columns, "seq": row.seq, "step": row.step, "time": row.time, "data": dumps(row.data)}
+            if self._database.once(self._sql.report_row, whole):
+                return CONTINUE
+        entries = [
+            (lease.run_id, lease.attempt, row.seq, row.step, row.time, dumps(row.data)) for row in rows
+        ]
         with self._database.transaction() as transaction:
             stored = transaction.execute(self._sql.report, columns).rowcount
             if not stored and self._revive(transaction, lease, until):

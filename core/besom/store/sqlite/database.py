@@ -13,6 +13,7 @@ from besom.errors import StoreError, StoreVersionError
 from besom.store.clock import Clock
 from besom.store.relational.database import Transaction
 from besom.store.relational.queries import Queries
+from besom.store.sqlite.checkpoints import COMMITS, FLUSHED_COMMITS, Checkpoints
 from besom.store.sqlite.failure import explain
 from besom.store.sqlite.flush import Flushes
 from besom.store.sqlite.migrations import MIGRATIONS, PACKAGE, migrations, statements
@@ -25,8 +26,9 @@ VERSION = len(MIGRATIONS)
 APPLICATION_ID = 0x6265736D  # "besm": tells our files from other programs'
 BUSY_SECONDS = 30.0
 PAGE_BYTES = 2048  # a report rewrites two pages: small ones cost less
-CHECKPOINT_PAGES = 8000  # 16 MB; each checkpoint waits for the disk, so there should be few
+CHECKPOINT_PAGES = 64_000  # 128 MB: only where `checkpoints` were prevented, or a transaction is that large
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING
+Committed = tuple["int | None", bool]  # the flush to wait for, and whether a checkpoint is due
 FAULTS = (sqlite3.Error, OverflowError, UnicodeEncodeError, OSError)
 
 
@@ -43,6 +45,7 @@ class Database:
         # A process that waits for the disk after each transaction has no use for a longer turn.
         self.turns = Turns(place.path, 0.0) if full else Turns(place.path)
         self.flushes = Flushes(place.path, clock.boot) if full else None
+        self.checkpoints = Checkpoints(self.turns, FLUSHED_COMMITS if full else COMMITS)
         self._connections: dict[int, Connection] = {}
         self._closed = False
         _opened.add(self)
@@ -58,6 +61,10 @@ class Database:
     def url(self) -> str:
         """The address of the file, absolute."""
         return self.place.url
+
+    def once(self, sql: str, parameters: Any) -> bool:
+        """Do one statement as a transaction of its own; False where the schema refuses it."""
+        return self.transaction().once(sql, parameters)
 
     def lock_sweep(self, transaction: Transaction, sweep_id: str | None) -> None:
         """Do nothing: a write transaction keeps all others off."""
@@ -86,6 +93,7 @@ class Database:
         self._closed = True
         while self._connections:
             self._connections.popitem()[1].sqlite.close()
+        self.checkpoints.close()
         self.turns.close()
         if self.flushes is not None:
             self.flushes.close()
@@ -95,6 +103,7 @@ class Database:
         # Closing the parent's connections here would break its locks, so they are kept and never used again.
         _inherited.extend(self._connections.values())
         self._connections = {}
+        self.checkpoints.close()
         self.turns.forget()
         if self.flushes is not None:
             self.flushes.forget()
@@ -131,10 +140,7 @@ class Connection:
         self.executemany = sqlite.executemany
 
     def __enter__(self) -> Connection:
-        try:
-            self._database.turns.take()
-        except OSError as error:
-            raise self._database.explain(error) from error
+        self._take_turn()
         try:
             self.execute("BEGIN IMMEDIATE")
         except BaseException as error:
@@ -147,11 +153,11 @@ class Connection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        flushes, number = self._database.flushes, None
+        committed: Committed | None = None
         try:
             if error is None:
                 self.execute("COMMIT")
-                number = flushes.note() if flushes is not None else None
+                committed = self._note()
         except FAULTS as failure:
             raise self._database.explain(failure) from failure
         finally:
@@ -159,13 +165,47 @@ class Connection:
             if self.sqlite.in_transaction:
                 self.sqlite.rollback()
             self._database.turns.end()
-        if flushes is not None and number is not None:
-            try:
-                flushes.wait(number)
-            except OSError as failure:
-                raise self._database.explain(failure) from failure
+        if committed is not None:
+            self._secure(committed)
         if isinstance(error, FAULTS):
             raise self._database.explain(error) from error
+
+    def once(self, sql: str, parameters: Any) -> bool:
+        """Do one statement as a transaction of its own, in a turn; False where the schema refuses it."""
+        self._take_turn()
+        try:
+            self.execute(sql, parameters)
+            committed = self._note()
+        except sqlite3.IntegrityError:
+            return False
+        except FAULTS as error:
+            raise self._database.explain(error) from error
+        finally:
+            self._database.turns.end()
+        self._secure(committed)
+        return True
+
+    def _take_turn(self) -> None:
+        try:
+            self._database.turns.take()
+        except OSError as error:
+            raise self._database.explain(error) from error
+
+    def _note(self) -> Committed:
+        """Count what was just committed, while the turn lasts."""
+        flushes = self._database.flushes
+        return None if flushes is None else flushes.note(), self._database.checkpoints.note()
+
+    def _secure(self, committed: Committed) -> None:
+        """Do what a transaction asks for after its turn."""
+        flush, checkpoint = committed
+        if flush is not None and self._database.flushes is not None:
+            try:
+                self._database.flushes.wait(flush)
+            except OSError as error:
+                raise self._database.explain(error) from error
+        if checkpoint:
+            self._database.checkpoints.copy(self.sqlite)
 
 
 _opened: weakref.WeakSet[Database] = weakref.WeakSet()

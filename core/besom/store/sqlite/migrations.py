@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from besom.store.relational.queries import read_sql
 
 PACKAGE = "besom.store.sqlite"
-MIGRATIONS = ("0001_first", "0002_proposer", "0003_agent_job")
+MIGRATIONS = ("0001_first", "0002_proposer", "0003_agent_job", "0004_report")
 
 
 def statements(script: str) -> Iterator[str]:

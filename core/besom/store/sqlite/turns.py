@@ -33,6 +33,11 @@ class Turns:
         self._until = 0.0
         self._crowded = False  # others wanted to write when this process last queued up
 
+    @property
+    def lock_file(self) -> int:
+        """The descriptor of `<store>.lock`; what is in the file belongs to the one whose turn it is."""
+        return (self._files or self._open())[0]
+
     def take(self) -> None:
         """Wait until this thread may write."""
         self._thread.acquire()

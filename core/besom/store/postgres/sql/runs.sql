@@ -72,6 +72,16 @@ UPDATE run SET lease = greatest(coalesce(lease, %(lease)s::float8), %(lease)s::f
     value = CASE WHEN %(summary)s::text IS NULL THEN coalesce(%(value)s::float8, value) ELSE %(value)s::float8 END
 WHERE id = %(run)s AND attempt = %(attempt)s AND state = 'running' AND stop_reason IS NULL;
 
+-- name: report_row
+-- Does what `report` and `insert_row` do for one row.
+WITH held AS (
+    UPDATE run SET lease = greatest(coalesce(lease, %(lease)s::float8), %(lease)s::float8), summary = coalesce(%(summary)s::text, summary),
+        value = CASE WHEN %(summary)s::text IS NULL THEN coalesce(%(value)s::float8, value) ELSE %(value)s::float8 END
+    WHERE id = %(run)s AND attempt = %(attempt)s AND state = 'running' AND stop_reason IS NULL
+    RETURNING id, attempt)
+INSERT INTO history SELECT id, attempt, %(seq)s::bigint, %(step)s::bigint, %(time)s::float8, %(data)s::text FROM held
+ON CONFLICT DO NOTHING;
+
 -- name: report_asked
 UPDATE run SET lease = greatest(coalesce(lease, %(lease)s::float8), %(lease)s::float8), summary = coalesce(%(summary)s::text, summary),
     value = CASE WHEN %(summary)s::text IS NULL THEN coalesce(%(value)s::float8, value) ELSE %(value)s::float8 END

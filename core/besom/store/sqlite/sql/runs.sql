@@ -72,6 +72,9 @@ UPDATE run SET lease = max(coalesce(lease, :lease), :lease), summary = coalesce(
     value = iif(:summary IS NULL, coalesce(:value, value), :value)
 WHERE id = :run AND attempt = :attempt AND state = 'running' AND stop_reason IS NULL;
 
+-- name: report_row
+INSERT INTO report VALUES (:run, :attempt, :seq, :step, :time, :data, :lease, :summary, :value);
+
 -- name: report_asked
 UPDATE run SET lease = max(coalesce(lease, :lease), :lease), summary = coalesce(:summary, summary),
     value = iif(:summary IS NULL, coalesce(:value, value), :value)
