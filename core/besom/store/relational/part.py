@@ -22,6 +22,7 @@ class Gate(NamedTuple):
     metric: str | None
     ended: int  # runs that have ended
     exhausted: int
+    queued: int  # runs that wait for an agent
 
     @property
     def room(self) -> bool:

@@ -138,6 +138,7 @@ class Queue(Part):
             gate = self._gate(transaction, sweep_id)
             if gate.reap_at is not None and gate.reap_at <= lease_now:
                 self._reap(transaction, sweep_id, gate.max_attempts, now, lease_now)
+                gate = self._gate(transaction, sweep_id)
             transaction.execute(self._sql.agent_seen, claimed)
             if gate.state == SweepState.PENDING.value:
                 running = {"id": sweep_id, "state": SweepState.RUNNING.value, "now": now}
@@ -145,9 +146,10 @@ class Queue(Part):
             elif gate.state != SweepState.RUNNING.value:
                 return None
             claimed["room"] = gate.room
-            row = transaction.execute(self._sql.claim_queued, claimed).fetchone()
-            if row is not None:
-                return run_of(row)
+            if gate.queued:
+                row = transaction.execute(self._sql.claim_queued, claimed).fetchone()
+                if row is not None:
+                    return run_of(row)
             return self._claim_buffered(transaction, claimed, gate) if gate.room else None
 
     def _claim_buffered(self, transaction: Transaction, claimed: dict[str, Any], gate: Gate) -> Run | None:

@@ -19,7 +19,7 @@ FROM sweep WHERE %(project)s::text IS NULL OR project = %(project)s ORDER BY ord
 
 -- name: gate
 -- What a claim must know of its sweep.
-SELECT state, run_cap, started, max_attempts, reap_at, metric, finished + stopped + failed + crashed + killed, exhausted
+SELECT state, run_cap, started, max_attempts, reap_at, metric, finished + stopped + failed + crashed + killed, exhausted, pending + preempted
 FROM sweep JOIN tally ON tally.sweep = id WHERE id = %s;
 
 -- name: set_sweep_state

@@ -13,7 +13,7 @@ SELECT * FROM sweep WHERE :project IS NULL OR project = :project ORDER BY rowid 
 
 -- name: gate
 -- What a claim must know of its sweep.
-SELECT state, run_cap, started, max_attempts, reap_at, metric, finished + stopped + failed + crashed + killed, exhausted
+SELECT state, run_cap, started, max_attempts, reap_at, metric, finished + stopped + failed + crashed + killed, exhausted, pending + preempted
 FROM sweep JOIN tally ON tally.sweep = id WHERE id = ?;
 
 -- name: set_sweep_state
