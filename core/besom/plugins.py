@@ -38,7 +38,10 @@ BUILTIN = {
         "threshold": "besom.stopping.threshold:create_threshold",
         "wilcoxon": "besom.stopping.wilcoxon:create_wilcoxon",
     },
-    "besom.launchers": {"local": "besom.launch.local:LocalLauncher"},
+    "besom.launchers": {
+        "local": "besom.launch.local:LocalLauncher",
+        "slurm": "besom_slurm.launcher:SlurmLauncher",
+    },
     "besom.checkers": {
         "hydra": "besom_hydra.check:check_program",
         "lightning": "besom_lightning.check:check_program",

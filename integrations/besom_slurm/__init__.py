@@ -1,1 +1,1 @@
-"""Agents as SLURM jobs."""
+"""Agents as SLURM jobs: `besom launch slurm SWEEP`."""

@@ -13,6 +13,7 @@ from besom.cli.session import Session
 PLATFORMS = {
     # What `besom launch --help` says of each, so that it imports none of them.
     "local": "On this machine, in the background.",
+    "slurm": "As SLURM jobs; each goes on with its run when it is requeued.",
 }
 
 

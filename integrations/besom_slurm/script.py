@@ -1,0 +1,98 @@
+"""The script that SLURM runs: an agent, told of its end in time and put back into the queue."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from besom.errors import UsageError
+
+BODY = """
+# SLURM sends SIGTERM when the job is canceled or preempted, SIGUSR1 in time before its limit. Either way the
+# agent gives its run back to the sweep. After SIGUSR1 the job queues up again, and goes on with that run.
+requeue=
+trap 'kill -TERM "$agent"' TERM
+trap 'requeue=yes; kill -TERM "$agent"' USR1
+{agent} &
+agent=$!
+while :; do
+  wait "$agent"; code=$?
+  kill -0 "$agent" 2>/dev/null || break
+done
+if [ -n "$requeue" ] && [ "$code" -ne 0 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
+exit "$code"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class JobSettings:
+    """What a job asks of SLURM, as `sbatch` names it; `notice` is in seconds, 0 for none."""
+
+    partition: str | None
+    account: str | None
+    time: str | None
+    cpus: int | None
+    gpus: int | None
+    mem: str | None
+    notice: int
+    requeue: bool
+    more: tuple[str, ...]
+
+
+def batch_script(
+    sweep_id: str, arguments: Sequence[str], settings: JobSettings, tasks: str | None, folder: Path
+) -> str:
+    """Give the script of a job; `tasks` are the indices of an array, None without one.
+
+    Nothing in it is read by a shell that was not written here: every word from outside is quoted.
+    """
+    wanted = [f"--job-name=besom-{sweep_id}", *_directives(settings, tasks, folder), *settings.more]
+    agent = shlex.join([sys.executable, "-m", "besom", "agent", sweep_id, *arguments])
+    lines = ["#!/bin/bash", *(f"#SBATCH {_directive(option)}" for option in wanted)]
+    return "\n".join(lines) + "\n" + BODY.format(agent=agent)
+
+
+def agent_arguments(arguments: Sequence[str]) -> Sequence[str]:
+    """Give the words for the agent: those that were given, else those for one run a job."""
+    return arguments or ("--count", "1")
+
+
+def _directives(settings: JobSettings, tasks: str | None, folder: Path) -> list[str]:
+    name = "%A_%a" if tasks is not None else "%j"
+    found = [
+        f"--output={str(folder).replace('%', '%%')}/agents/slurm-{name}.log",
+        "--open-mode=append",  # of all attempts of a requeued job
+        "--export=ALL",
+        "--requeue" if settings.requeue else "--no-requeue",
+    ]
+    if settings.notice:
+        found.append(f"--signal=B:USR1@{settings.notice}")
+    named = {
+        "array": tasks,
+        "partition": settings.partition,
+        "account": settings.account,
+        "time": settings.time,
+        "cpus-per-task": settings.cpus,
+        "gpus": settings.gpus,
+        "mem": settings.mem,
+    }
+    return found + [f"--{option}={value}" for option, value in named.items() if value is not None]
+
+
+def _directive(option: str) -> str:
+    """Quote an option for a line of the script; UsageError for one that is no option or has several lines."""
+    if not option.startswith("-") or "\n" in option:
+        raise UsageError(f"{option!r} is no option of sbatch; write it as --sbatch=--qos=high")
+    name, separator, value = option.partition("=")
+    return f"{name}{separator}{_quoted(value)}" if separator else option
+
+
+def _quoted(value: str) -> str:
+    """Quote a value as sbatch reads its lines: double quotes around what has spaces or a hash."""
+    if not any(character in value for character in " \t#\"'\\"):
+        return value
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
