@@ -175,7 +175,7 @@ def test_an_array_may_be_told_how_many_tasks_run_at_once() -> None:
 
 
 def test_slurm_s_refusal_is_told_in_its_own_words(lab: Lab) -> None:
-    with pytest.raises(UsageError, match="sbatch: .*invalid partition"):
+    with pytest.raises(UsageError, match=r"sbatch: .*invalid partition"):
         create_launcher("slurm", partition="moon").launch(job(lab, "abc"), 1)
 
 
@@ -194,7 +194,7 @@ def test_jobs_that_slurm_has_forgotten_are_neither_alive_nor_an_error_to_cancel(
 def test_a_machine_without_slurm_is_told_where_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("BESOM_DIR", str(tmp_path / ".besom"))
-    with pytest.raises(UsageError, match="sbatch is not here: .* login node"):
+    with pytest.raises(UsageError, match=r"sbatch is not here: .* login node"):
         SlurmLauncher().launch(AgentJob("abc", "http://store:8000"), 1)
 
 

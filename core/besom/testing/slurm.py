@@ -125,11 +125,7 @@ class SlurmCluster:
         for daemon in reversed(self._daemons):
             daemon.send_signal(signal.SIGTERM)
         for daemon in self._daemons:
-            try:
-                daemon.wait(10)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
-                daemon.wait()
+            _wait_or_kill(daemon)
 
     def _start_munge(self) -> None:
         key = self.folder / "munge.key"
@@ -143,7 +139,7 @@ class SlurmCluster:
         }
         options = [f"--{option}={self.folder / name}" for option, name in files.items()]
         self._start("munged", "--foreground", "--force", f"--key-file={key}", *options)
-        self._wait(lambda: (self.folder / "munge.socket").exists())
+        self._wait((self.folder / "munge.socket").exists)
 
     def _start(self, name: str, *arguments: str) -> None:
         program = _find(name)
@@ -187,6 +183,14 @@ def slurm_cluster(others: Sequence[str] = ()) -> Generator[SlurmCluster]:
             yield cluster
         finally:
             cluster.stop()
+
+
+def _wait_or_kill(daemon: subprocess.Popen[bytes]) -> None:
+    try:
+        daemon.wait(10)
+    except subprocess.TimeoutExpired:
+        daemon.kill()
+        daemon.wait()
 
 
 def _find(name: str) -> str | None:
