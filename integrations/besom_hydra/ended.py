@@ -87,7 +87,7 @@ def end_job(store: Store, lease: Lease, folder: RunFolder, returned: JobReturn) 
         try:
             found = metrics_of(value, read_run_file(folder).metric, reported)
         except ReturnError as error:
-            raised = error
+            raised = error.with_traceback(None)
     if live is not None:
         if found:
             live.summary.update(found)

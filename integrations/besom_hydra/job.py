@@ -124,7 +124,7 @@ def _keep_value(task: Task, returned: JobReturn, live: LiveRun | None) -> BaseEx
     try:
         metrics = metrics_of(returned.return_value, task.metric, reported)
     except ReturnError as error:
-        return error
+        return error.with_traceback(None)
     if live is not None:
         live.summary.update(metrics)
     else:

@@ -15,6 +15,7 @@ from besom.records import Run, Suggestion, Sweep, SweepDraft
 from besom.store import open_store
 from besom_hydra.app import App
 from besom_hydra.enqueued import command_of
+from besom_hydra.refusals import told_in_a_line
 from besom_hydra.work import Job, LaunchOptions, exit_after, run_jobs, worker_count
 
 if TYPE_CHECKING:
@@ -46,11 +47,12 @@ class Batches:
         configure_log(config.hydra.hydra_logging, config.hydra.verbose)
         Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         log.info("Launching %d jobs, %d at a time", len(batch), worker_count(self.options))
-        store = open_store()
-        try:
-            return self._launch(store, batch, first)
-        finally:
-            store.close()
+        with told_in_a_line():
+            store = open_store()
+            try:
+                return self._launch(store, batch, first)
+            finally:
+                store.close()
 
     def _launch(self, store: Store, batch: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
         self._sweep = sweep = self._with_room(store, len(batch))

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from besom.errors import UsageError
 from besom.sweepfile import SweepConfig, from_mapping, load
 from besom_hydra.grammar import Axis, CommandLine, read_overrides
+from besom_hydra.refusals import require_at_least
 from besom_hydra.returned import RETURNED
 
 if TYPE_CHECKING:
@@ -68,11 +69,8 @@ class SweeperOptions:
             for name, value in fields.items()
         }
         options = cls(**plain)
-        least = {"count": 1, "parallel": 1, "max_batch_size": 1, "retries": 0, "max_failures": 0}
-        for name, lowest in least.items():
-            value = getattr(options, name)
-            if value is not None and value < lowest:
-                raise CompactHydraException(f"hydra.sweeper.{name} must be at least {lowest}, not {value}")
+        lowest = {"count": 1, "parallel": 1, "max_batch_size": 1, "retries": 0, "max_failures": 0}
+        require_at_least("hydra.sweeper", options, lowest)
         return options
 
 

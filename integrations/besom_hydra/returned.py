@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, cast
 
+from besom.errors import BesomError
 from besom.jsonable import jsonable
 from besom.records import Metric, metric_value
 
@@ -13,7 +14,7 @@ RETURNED = "return_value"
 """What a returned number is called when the sweep names no metric, or the program has reported that one."""
 
 
-class ReturnError(Exception):
+class ReturnError(BesomError):
     """What the task returned is no result."""
 
 

@@ -27,6 +27,7 @@ from besom_hydra.plan import (
     known_command_line,
     make_plan,
 )
+from besom_hydra.refusals import told_in_a_line
 from besom_hydra.results import write_results
 from besom_hydra.resume import begin, find_sweep, reopen, require_end
 from besom_hydra.work import Job, LaunchOptions, exit_after, run_jobs, run_number
@@ -52,16 +53,18 @@ def sweep(
     Jobs come in the order of their numbers, those of earlier calls among them, as one batch or as batches of
     `max_batch_size`. The first failure is raised at the end of a grid without a metric, as Hydra's own
     sweeper does; in a search it is logged, and raised only when no run has ended well, or failures are more
-    than `max_failures`, or `fail_fast` was asked for. HydraException for what is wrong with the command.
+    than `max_failures`, or `fail_fast` was asked for. HydraException for what is wrong with the command,
+    and for a first failure that is no exception of the job's own.
     """
     options = SweeperOptions.read(fields)
     ours = _launch_options(launcher, options)
-    plan = make_plan(app, options, arguments, retries=ours.retries if ours else 0)
-    store = open_store(options.store)
-    try:
-        return _Multirun(app, store, plan, options).run(launcher, ours)
-    finally:
-        store.close()
+    with told_in_a_line():
+        plan = make_plan(app, options, arguments, retries=ours.retries if ours else 0)
+        store = open_store(options.store)
+        try:
+            return _Multirun(app, store, plan, options).run(launcher, ours)
+        finally:
+            store.close()
 
 
 def _launch_options(launcher: Launcher, options: SweeperOptions) -> LaunchOptions | None:
@@ -69,7 +72,7 @@ def _launch_options(launcher: Launcher, options: SweeperOptions) -> LaunchOption
     fields: Any = getattr(launcher, "options", None)
     if type(launcher).__module__ != "hydra_plugins.besom.launcher" or fields is None:
         return None
-    launch = LaunchOptions(**fields)
+    launch = LaunchOptions.read(fields)
     return launch if options.parallel is None else replace(launch, workers=options.parallel)
 
 

@@ -12,10 +12,10 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from besom.agent import AgentEvent, AgentOptions, AgentResult, run_agent
 from besom.agent.gpus import visible_gpus
@@ -26,6 +26,7 @@ from besom_hydra.agents import hand_over
 from besom_hydra.app import App
 from besom_hydra.job import read_result
 from besom_hydra.orphans import MyLock, take_up
+from besom_hydra.refusals import require_at_least, told_in_a_line
 from besom_hydra.starter import JobStarter, start_method
 
 if TYPE_CHECKING:
@@ -49,6 +50,16 @@ class LaunchOptions:
     start_method: Literal["auto", "fork", "spawn"] = "auto"
     wait: bool = True  # False: register the sweep, say how to run it, and be done
     backend: str | None = None  # a besom launcher whose agents run the jobs; None: this process is the agent
+
+    @classmethod
+    def read(cls, fields: Mapping[str, Any]) -> LaunchOptions:
+        """Take the fields as Hydra gives them to the launcher; HydraException for one that cannot be."""
+        options = cls(**fields)
+        lowest = {"workers": 1, "gpus_per_job": 0, "timeout": 0, "retries": 0, "grace": 0}
+        require_at_least("hydra.launcher", options, lowest)
+        with told_in_a_line():
+            start_method(options.start_method)
+        return options
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,13 @@ from hydra.errors import ConfigCompositionException, HydraException, OverridePar
 from omegaconf import DictConfig, OmegaConf
 
 import besom
-from besom.errors import RunFailedError, SweepFileError
 from besom.records import Metric, Run, RunState, Sweep
 from besom.run import LiveRun
 from besom.testing.agents import Lab
 
 CONFIG = "x: 0\ny: 0\nname: a\n"
 DIR = "hydra.sweep.dir=out"
+BESOM = ("hydra/launcher=besom", "hydra.launcher.workers=2")
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +116,7 @@ def test_a_job_that_exits_fails_alone(lab: Lab, multirun: Any) -> None:
             raise SystemExit(3)
         return float(cfg.x)
 
-    with pytest.raises(RunFailedError, match="SystemExit: 3"):
+    with pytest.raises(HydraException, match="SystemExit: 3"):
         multirun(task, "x=0,1,2,3", DIR)
     states = [run.state.value for run in runs(lab)]
     assert states == ["finished", "failed", "finished", "finished"]
@@ -151,7 +151,15 @@ def test_ctrl_c_gives_back_what_has_not_ended(lab: Lab, multirun: Any) -> None:
         (["x=1,2", "hydra.sweeper.resume=abc"], HydraException, "resume is auto, new or a sweep's id"),
         (["x=1,2", "hydra.sweeper.nonsense=1"], ConfigCompositionException, "nonsense"),
         (["x=[1,"], OverrideParseException, "no viable alternative"),
-        (["x=1,2", "hydra.sweeper.spec=none.yaml"], besom.UsageError, "cannot read the sweep file"),
+        (["x=1,2", "hydra.sweeper.spec=none.yaml"], HydraException, "cannot read the sweep file"),
+        (["x=1,2", "hydra.sweeper.store=cloud://x"], HydraException, "no store is called 'cloud'"),
+        (
+            ["x=1,2", *BESOM, "hydra.launcher.workers=0"],
+            HydraException,
+            "launcher.workers must be at least 1",
+        ),
+        (["x=1,2", *BESOM, "hydra.launcher.grace=-1"], HydraException, "launcher.grace must be at least 0"),
+        (["x=1,2", *BESOM, "hydra.launcher.start_method=frok"], HydraException, "use auto, fork or spawn"),
     ],
 )
 def test_what_is_wrong_is_told_and_nothing_is_created(
@@ -364,7 +372,7 @@ def test_options_of_a_group_may_bring_parameters_of_their_own(lab: Lab, multirun
 
 def test_a_wrong_sweep_file_is_told_with_its_place(lab: Lab, multirun: Any) -> None:
     lab.write("sweep.yaml", "method: grid\nparameters:\n  x: {valeus: [1]}\n")
-    with pytest.raises(SweepFileError, match=r"sweep.yaml:3:7: .*did you mean 'values'"):
+    with pytest.raises(HydraException, match=r"sweep.yaml:3:7: .*did you mean 'values'"):
         multirun(square, "hydra.sweeper.spec=sweep.yaml", DIR)
 
 

@@ -86,6 +86,7 @@ def test_a_job_that_goes_wrong_fails_alone(lab: Lab, sweep: Any, launcher: str, 
     assert results()["best"]["value"] == 0
     assert sorted(path.parent.name for path in Path("multirun").rglob(".hydra")) == ["0", "1", "2", "3"]
     assert ("x is 1" in done.stderr) is (how == "raise")
+    assert ("Traceback" in done.stderr) is (how == "raise")
 
 
 @pytest.mark.parametrize("launcher", ["basic", "joblib", "besom"])

@@ -33,7 +33,7 @@ class BesomLauncher(Launcher):
         from besom_hydra.launch import Batches
         from besom_hydra.work import LaunchOptions
 
-        self._batches = Batches(App(hydra_context, task_function, config), LaunchOptions(**self.options))
+        self._batches = Batches(App(hydra_context, task_function, config), LaunchOptions.read(self.options))
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run a batch of jobs; gives their results in the same order."""
