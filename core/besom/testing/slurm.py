@@ -103,13 +103,13 @@ class SlurmCluster:
         return done.stdout
 
     def start_again(self, job_id: str) -> None:
-        """Have a requeued job start now; SLURM itself would wait for two minutes."""
+        """Wait until a job has been requeued and started again; SLURM itself would take two minutes."""
 
         def started() -> bool:
-            state = self.run("squeue", "--noheader", f"--jobs={job_id}", "--format=%t").strip()
-            if state == "PD":
+            told = self.run("scontrol", "show", "job", job_id)
+            if "JobState=PENDING" in told and "Restarts=0" not in told:
                 self.run("scontrol", "update", f"JobId={job_id}", "StartTime=now")
-            return state not in {"PD", "CG"}
+            return "JobState=PENDING" not in told and "Restarts=0" not in told
 
         self._wait(started)
 
