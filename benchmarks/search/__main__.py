@@ -8,6 +8,7 @@ repository, so their games are kept in `results/peers.jsonl`; `--peers NAME ...`
     python -m benchmarks.search [--quick] [--json] [--check]       besom against the kept games of peers
     python -m benchmarks.search --peers optuna wandb --seeds 10    add games to the kept ones
     python -m benchmarks.search --problems oom5 condopt            only some problems
+    python -m benchmarks.search --plot docs/images/search.svg      and draw them
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from benchmarks.harness import Figure, main
 from benchmarks.search import formulas, tables, trainings
 from benchmarks.search.cost import costs
 from benchmarks.search.play import Game, Scale, geometric_mean, load, play, save
+from benchmarks.search.plot import draw
 from benchmarks.search.problem import Problem
 
 KEPT = Path(__file__).parent / "results" / "peers.jsonl"
@@ -143,6 +145,7 @@ def options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--problems", nargs="+", default=[])
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--workers", type=int, nargs="+")
+    parser.add_argument("--plot", type=Path)
     return parser.parse_known_args(arguments)
 
 
@@ -159,6 +162,8 @@ def run(arguments: Sequence[str]) -> None:
         games = [game for game in load(KEPT) if game.problem in names]
         wanted = missing(["besom"], problems, chosen.seeds or (3 if quick else 10), workers, ())
         games += [play(name, problem, seed, workers=count) for name, problem, seed, count in wanted]
+        if chosen.plot is not None:
+            draw(games, problems, chosen.plot)
         return figures(Scores(games, problems)) + costs(quick)
 
     if chosen.peers:

@@ -210,6 +210,7 @@ class Ax:
             ends = distribution.nth(0), distribution.nth(distribution.size - 1)
             scaling: Any = "log" if isinstance(distribution, Rounded) else None
             return RangeParameterConfig(name=name, bounds=ends, parameter_type="int", scaling=scaling)
+        assert isinstance(distribution, (Uniform, LogUniform))
         scaling = "log" if isinstance(distribution, LogUniform) else None
         return RangeParameterConfig(
             name=name, bounds=distribution.bounds, parameter_type="float", scaling=scaling
