@@ -23,7 +23,7 @@ FLOOR = 1e-3
 
 
 def draw(games: Sequence[Game], problems: Sequence[Problem], path: Path) -> None:
-    """Write an SVG with a panel per number of workers: mean scores over seeds, geometric means over problems."""
+    """Write an SVG, a panel per number of workers: mean scores over seeds, geometric over problems."""
     import matplotlib as mpl
 
     mpl.use("svg")
