@@ -87,7 +87,7 @@ try:
         logger = WandbLogger(offline=True, project="bench", save_dir="wandb-runs")
         logger.experiment
         used = fit(logger)
-        wandb.finish(quiet=True)
+        wandb.finish()
         return used
 
     CASES["wandb"] = with_wandb
@@ -180,7 +180,12 @@ def measure(quick: bool) -> list[Figure]:
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, json.dumps(sizes)],
             cwd=folder,
-            env={**os.environ, "BESOM_DIR": f"{folder}/.besom", "OMP_NUM_THREADS": "1"},
+            env={
+                **os.environ,
+                "BESOM_DIR": f"{folder}/.besom",
+                "OMP_NUM_THREADS": "1",
+                "WANDB_SILENT": "true",
+            },
             stdout=subprocess.PIPE,
             check=True,
         )

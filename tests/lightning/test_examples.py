@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("lightning.pytorch")
 pytest.importorskip("sklearn")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(360)]  # a busy machine takes its time
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "lightning"
 Do = Callable[..., str]
@@ -43,7 +43,7 @@ def do(folder: Path) -> Do:
             env={**own, "PATH": path, "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
