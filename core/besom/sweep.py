@@ -51,8 +51,11 @@ def create_sweep(
     project: str | None = None,
     entity: str | None = None,
     prior_runs: Sequence[str] = (),
+    folder: Path | None = None,
 ) -> Sweep:
     """Create a sweep in state PENDING, with the seed it will use if the config has none.
+
+    `folder` is what its program's name is relative to; None: the folder of the file that the config is from.
 
     `prior_runs` are ids of ended runs of any sweep in this store, or of none. They are copied into the sweep
     with their metric; a grid does not run their points again. NotFoundError if there is no such run,
@@ -62,6 +65,7 @@ def create_sweep(
     _try_out(config)
     priors = [ended_run(store.get_run(run_id)) for run_id in ids]
     file = Path(config.source)
+    place = folder or (file.parent if file.is_file() else None)
     raw = dict(config.raw)
     if config.seed is None:
         raw["seed"] = secrets.randbits(SEED_BITS)
@@ -77,7 +81,7 @@ def create_sweep(
             project=project or config.project,
             entity=entity or config.entity,
             text=config.text,
-            folder=str(file.absolute().parent) if file.is_file() else None,
+            folder=None if place is None else str(place.absolute()),
         )
     )
     add_priors(store, sweep.id, config, priors)

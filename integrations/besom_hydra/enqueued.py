@@ -1,7 +1,7 @@
 """A job of a batch, run by any agent: `python -m besom_hydra.enqueued FOLDER PROGRAM WORD... PARAMS`.
 
-It becomes the program in its folder, with the words that all jobs have and the overrides in PARAMS, the run's
-parameters as JSON.
+It becomes the program (a file, or `-m` and a module) in its folder, with the words that all jobs have and the
+overrides in PARAMS, the run's parameters as JSON.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
-
 from besom_hydra.arguments import quote
 from besom_hydra.callback import ReportToRun
 from besom_hydra.groups import read_words
+from besom_hydra.plan import job_overrides
+from besom_hydra.program import this_program
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from besom.records import Params
     from besom.run import LiveRun
     from besom_hydra.app import App
-
-_OF_THE_MULTIRUN = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper", "hydra.mode")
 
 
 class ReportJob(ReportToRun):
@@ -39,16 +37,17 @@ def command_of(app: App) -> list[str]:
     """Give the `command` of a sweep whose runs are jobs of the multirun that this process is."""
     flags = read_words(sys.argv[1:]).flags
     words = [word for name, value in flags.items() for word in (f"--config-{name}", value)]
-    given: Any = OmegaConf.to_container(app.config.hydra.overrides.hydra, resolve=False)
-    words += [line for line in given if not line.lstrip("+~").startswith((*_OF_THE_MULTIRUN, "hydra.sweep."))]
+    words += job_overrides(app.config)
     folder = Path(str(app.config.hydra.sweep.dir)).absolute()
     words.append(f"hydra.run.dir={quote(str(folder))}")
     start = ["${env}", "${interpreter}", "-m", "besom_hydra.enqueued"]
-    return [*start, str(Path.cwd()), str(Path(sys.argv[0]).absolute()), *words, "${args_json}"]
+    program = this_program()
+    started = [str(Path(sys.argv[0]).absolute())] if program is None else program.words
+    return [*start, str(Path.cwd()), *started, *words, "${args_json}"]
 
 
 def argv_of(words: list[str], params: Params) -> list[str]:
-    """Give the program's arguments: the words that all jobs have, and those of the job with `params`."""
+    """Give the program and its arguments: the words that all jobs have, and those of one with `params`."""
     *shared, place = words
     overrides: list[Any] = params["overrides"]
     run_dir = place.removesuffix("'") + "/${hydra.sweep.subdir}'"
@@ -63,11 +62,11 @@ def argv_of(words: list[str], params: Params) -> list[str]:
     ]
 
 
-def main(folder: str, program: str, *words: str) -> None:
+def main(folder: str, *words: str) -> None:
     """Become the program."""
     *shared, params = words
     os.chdir(folder)
-    os.execv(sys.executable, [sys.executable, program, *argv_of(shared, json.loads(params))])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, *argv_of(shared, json.loads(params))])  # noqa: S606
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from omegaconf import OmegaConf
 from besom.errors import UsageError
 from besom.sweepfile import SweepConfig, from_mapping, load
 from besom_hydra.grammar import Axis, CommandLine, read_overrides
+from besom_hydra.program import command_of, this_program
 from besom_hydra.refusals import require_at_least
 from besom_hydra.returned import RETURNED
 
@@ -139,6 +139,11 @@ def hydra_overrides(config: DictConfig) -> list[str]:
     return [str(line) for line in found]
 
 
+def job_overrides(config: DictConfig) -> list[str]:
+    """Give those of them that a job has too when it is started alone."""
+    return [line for line in hydra_overrides(config) if not line.lstrip("+~").startswith(_OF_THE_MULTIRUN)]
+
+
 def is_group(name: str, loader: ConfigLoader) -> bool:
     """Say whether a parameter is a config group of the app."""
     group = name.lstrip("+").partition("@")[0]
@@ -245,9 +250,13 @@ def _digests(config: DictConfig, sweep: SweepConfig, command_line: CommandLine) 
 
 
 def _program_digest() -> str | None:
-    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    program = this_program()
     try:
-        return None if file is None else hashlib.blake2b(Path(file).read_bytes(), digest_size=16).hexdigest()
+        return (
+            None
+            if program is None
+            else hashlib.blake2b(program.file.read_bytes(), digest_size=16).hexdigest()
+        )
     except OSError:
         return None
 
@@ -262,18 +271,16 @@ def _digest(value: Any) -> str:
 
 def _command(config: DictConfig, command_line: CommandLine) -> dict[str, Any]:
     """Give `program` and `command`, by which any agent runs a job of this sweep, where there is a program."""
-    main = sys.modules.get("__main__")
-    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
-    if file is None:
+    program = this_program()
+    if program is None:
         return {}
-    words = ["${interpreter}"]
-    words += ["-m", str(spec.name).removesuffix(".__main__")] if spec is not None else ["${program}"]
-    if (name := config.hydra.job.config_name) is not None:
-        words += ["--config-name", str(name)]
+    name, words = command_of(program)
+    if (config_name := config.hydra.job.config_name) is not None:
+        words += ["--config-name", str(config_name)]
     sources = [(str(source.provider), str(source.path)) for source in config.hydra.runtime.config_sources]
     for provider, path in sources:
         if provider == "command-line":
             words += ["--config-dir", path]
-    words += [line for line in hydra_overrides(config) if not line.lstrip("+~").startswith(_OF_THE_MULTIRUN)]
+    words += job_overrides(config)
     words += [*command_line.fixed.values(), "${args_hydra}"]
-    return {"program": str(Path(str(file)).absolute()), "command": words}
+    return {"program": name, "command": words}

@@ -16,6 +16,7 @@ import yaml
 from besom.jsonable import is_dict
 from besom.records import Metric, Run, RunState, Sweep
 from besom.summarize import summary_value
+from besom_hydra.program import this_program
 from besom_hydra.returned import RETURNED
 
 if TYPE_CHECKING:
@@ -96,12 +97,13 @@ def read_results(folder: Path) -> dict[str, Any] | None:
 
 def command_line(config: DictConfig, overrides: Sequence[str]) -> str:
     """Give the shell command that runs one job of this app with these overrides."""
-    main = sys.modules.get("__main__")
-    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
-    if spec is not None:
-        words = ["python", "-m", str(spec.name).removesuffix(".__main__")]
+    program = this_program()
+    if program is None:
+        words = ["python", f"{config.hydra.job.name}.py"]
+    elif program.module is None:
+        words = ["python", _shown(program.file)]
     else:
-        words = ["python", _shown(Path(file)) if file is not None else f"{config.hydra.job.name}.py"]
+        words = ["python", *program.words]
     if (name := config.hydra.job.config_name) is not None and "--config-name" in " ".join(sys.argv):
         words += ["--config-name", str(name)]
     return shlex.join([*words, *overrides])

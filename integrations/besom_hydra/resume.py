@@ -109,7 +109,7 @@ def begin(store: Store, app: App, plan: Plan) -> Sweep:
         _put_aside(store, str(held["sweep"]), folder, str(app.config.hydra.output_subdir))
     raw: dict[str, Any] = {**plan.config.raw}
     raw[EXTENSION] = {**raw[EXTENSION], "dir": str(folder)}
-    sweep = create_sweep(store, from_mapping(raw, source=plan.config.source))
+    sweep = create_sweep(store, from_mapping(raw, source=plan.config.source), folder=Path.cwd())
     log.info("Sweep %s: %s, %s runs, in %s", sweep.id, sweep.method, sweep.expected_runs, folder)
     return sweep
 

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf, open_dict, read_write
 from besom.errors import RunFailedError
 from besom.records import ENDED, Run, RunState, SweepState
 from besom.store import open_store
-from besom.sweep import stop_sweep, sweep_config
+from besom.sweep import BAD_ENDINGS, stop_sweep, sweep_config
 from besom_hydra.batches import run_batches
 from besom_hydra.corners import validate
 from besom_hydra.past import job_folder, past_return
@@ -30,7 +30,7 @@ from besom_hydra.plan import (
 from besom_hydra.refusals import told_in_a_line
 from besom_hydra.results import write_results
 from besom_hydra.resume import begin, find_sweep, reopen, require_end
-from besom_hydra.work import Job, LaunchOptions, exit_after, run_jobs, run_number
+from besom_hydra.work import Job, LaunchOptions, exit_after, last_line, run_jobs, run_number
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -200,12 +200,15 @@ class _Multirun:
         best = self._folder / "results.yaml"
         self._failed.sort(key=lambda job: job.number)
         for job in self._failed:
-            log.error("#%d %s: %s", job.number, job.run.state.value, _last_line(job.run.error))
-        good = self._store.progress(self._sweep.id).count(RunState.FINISHED, RunState.STOPPED)
+            log.error("#%d %s: %s", job.number, job.run.state.value, last_line(job.run.error))
+        progress = self._store.progress(self._sweep.id)
+        good = progress.count(RunState.FINISHED, RunState.STOPPED)
         if self._failed and (self._plain or self._stopped_for or not good):
             _ = self._failed[0].result.return_value  # raises what the job raised
             raise RunFailedError(f"job {self._failed[0].number} failed")
-        log.info("Sweep %s: %d runs have ended well; see %s", self._sweep.id, good, best)
+        bad = progress.count(*BAD_ENDINGS)
+        failed = f", {bad} have not" if bad else ""
+        log.info("Sweep %s: %d runs have ended well%s; see %s", self._sweep.id, good, failed, best)
 
     def _batches(self) -> list[list[JobReturn]]:
         ordered = [self._returns[number] for number in sorted(self._returns)]
@@ -225,8 +228,3 @@ def _go_on_in(app: App, folder: Path) -> None:
         hydra.sweep.dir = str(folder)
         hydra.overrides.hydra = [*said, *overrides("hydra.sweep.dir", str(folder), prefix="")]
     log.info("The sweep goes on in its folder %s", folder)
-
-
-def _last_line(error: str | None) -> str:
-    lines = (error or "").strip().splitlines()
-    return lines[-1] if lines else "no reason given"

@@ -226,13 +226,13 @@ class _Told:
         number = self._starter.number_of(run)
         returned = read_result(self._starter.result(run))
         if run.state not in ENDED:
-            log.info("\t#%d is %s again: %s", number, run.state.value, _last_line(run.error))
+            log.info("\t#%d is %s again: %s", number, run.state.value, last_line(run.error))
             return
         if run.state is not RunState.FINISHED:
-            log.warning("\t#%d %s: %s", number, run.state.value, _last_line(run.error or run.stop_reason))
+            log.warning("\t#%d %s: %s", number, run.state.value, last_line(run.error or run.stop_reason))
         self._on_job(Job(run, number, result_of(run, returned, lambda: self._starter.blank(run))))
 
 
-def _last_line(text: str | None) -> str:
+def last_line(error: str | None) -> str:
     """Give what a traceback comes down to; all of it was printed by the job."""
-    return text.rstrip().rpartition("\n")[2] if text else ""
+    return error.rstrip().rpartition("\n")[2] if error else "no reason given"

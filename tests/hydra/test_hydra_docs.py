@@ -34,6 +34,7 @@ def script() -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_page_does_what_it_says(tmp_path: Path) -> None:
     own = {name: value for name, value in os.environ.items() if not name.startswith(("BESOM_", "WANDB_"))}
     own["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{own['PATH']}"
@@ -44,7 +45,7 @@ def test_the_page_does_what_it_says(tmp_path: Path) -> None:
         env=own,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

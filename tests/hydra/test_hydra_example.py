@@ -15,6 +15,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "hydra"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_example_runs_from_hydra_and_from_a_file(tmp_path: Path) -> None:
     shutil.copytree(
         EXAMPLE, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".besom", "multirun")
@@ -29,7 +30,7 @@ def test_the_example_runs_from_hydra_and_from_a_file(tmp_path: Path) -> None:
         env={**own, "PATH": path, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

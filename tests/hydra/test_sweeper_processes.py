@@ -127,6 +127,27 @@ def test_without_waiting_agents_run_the_sweep_and_the_command_tells_how_it_went(
     assert results()["best"]["overrides"] == ["x=1"]
 
 
+@pytest.mark.parametrize("sweeper", ["besom", "basic"])
+def test_agents_in_any_folder_run_an_app_that_is_a_module(lab: Lab, sweeper: str) -> None:
+    lab.write("pkg/__init__.py", "")
+    lab.write("pkg/model.py", "WIDTH = 2\n")
+    lab.write("pkg/conf/config.yaml", "x: 0\n")
+    app = APP.replace("import besom, hydra", "import hydra\nfrom .model import WIDTH")
+    lab.write("pkg/train.py", app.replace("return cfg.x", "return WIDTH * cfg.x").replace("cfg.how", "''"))
+    command = [sys.executable, "-m", "pkg.train", "-m", f"hydra/sweeper={sweeper}", "hydra/launcher=besom"]
+    done = subprocess.run(
+        [*command, "hydra.launcher.wait=false", "x=1,2"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    [made] = lab.store.list_sweeps()
+    elsewhere = lab.folder / "elsewhere"
+    elsewhere.mkdir()
+    agent = [sys.executable, "-m", "besom", "agent", made.id]
+    left = subprocess.run(agent, cwd=elsewhere, capture_output=True, text=True, check=False)
+    assert left.returncode == 0, left.stdout + left.stderr
+    assert [run.summary for run in lab.runs(made)] == [{"return_value": 2}, {"return_value": 4}]
+
+
 def test_two_sweepers_share_a_sweep(lab: Lab, sweep: Any) -> None:
     lab.write("conf/config.yaml", "x: 0\nhow: well\n")
     command = [sys.executable, "train.py", "-m", "hydra/sweeper=besom", "hydra/launcher=besom", "x=range(12)"]
