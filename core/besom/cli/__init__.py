@@ -53,6 +53,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Serve": {
         "serve": ("serve", "Serve the store to agents on other machines."),
         "token": ("token", "Say who may use a server."),
+        "migrate": ("migrate", "Copy a store into another database."),
     },
     "Set up": {"completion": ("completion", "Print the script that completes besom's words in a shell.")},
 }

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,9 +30,10 @@ def find_server() -> Path | None:
 class PostgresServer:
     """A server that listens on a socket in its folder and trusts everybody who reaches it."""
 
-    def __init__(self, programs: Path, folder: Path) -> None:
+    def __init__(self, programs: Path, folder: Path, *, settings: Mapping[str, str] | None = None) -> None:
         self._programs = programs
         self.folder = folder
+        self._settings = dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._data = folder / "data"
         # PostgreSQL does not run as root.
@@ -53,6 +54,7 @@ class PostgresServer:
             "unix_socket_directories": str(self.folder),
             "max_connections": "300",
             "fsync": "off",  # what is tested is the death of processes, not of machines
+            **self._settings,
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "server.log").open("ab") as log:
@@ -113,11 +115,13 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server(programs: Path) -> Generator[PostgresServer]:
-    """Give a running server, and take it away."""
+def postgres_server(
+    programs: Path, *, settings: Mapping[str, str] | None = None
+) -> Generator[PostgresServer]:
+    """Give a running server with `settings` of postgresql.conf, and take it away."""
     # Not below pytest's folders: the path of a socket has at most 107 characters.
     with tempfile.TemporaryDirectory(prefix="besom-pg-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        server = PostgresServer(programs, Path(folder))
+        server = PostgresServer(programs, Path(folder), settings=settings)
         server.start()
         try:
             yield server

@@ -44,8 +44,8 @@ def serving(store: Store, options: ServerOptions) -> Generator[str]:
 class ServerProcess:
     """`besom serve` in front of a store, always on the same port."""
 
-    def __init__(self, folder: Path, store: str) -> None:
-        self.folder, self._store = folder, store
+    def __init__(self, folder: Path, store: str, *, max_rate: float = 2000.0) -> None:
+        self.folder, self._store, self._max_rate = folder, store, max_rate
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -63,6 +63,7 @@ class ServerProcess:
         """Start the server, and wait until it listens."""
         options = ["--port", str(self.port), "--tokens", str(self.folder / "tokens.json")]
         options += ["--audit", str(self.folder / "audit.jsonl"), "--store", self._store]
+        options += ["--max-rate", str(self._max_rate)]
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "besom", "serve", *options],

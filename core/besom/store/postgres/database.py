@@ -30,6 +30,9 @@ VERSION = len(MIGRATIONS)
 CONNECT_SECONDS = 10
 PREPARE_AFTER = 2  # uses of a statement
 CLOCK_SECONDS = 10.0  # how often the server is asked for the time
+FLUSH = "SELECT pg_logical_emit_message(true, 'besom', '')"
+"""A transaction of its own that changes nothing. Its commit waits for the disk, or the standby, as the server
+is set to: for its own record, and thereby for all before it."""
 MIGRATING = 0x6265736D  # the advisory lock of whoever makes the schema
 
 
@@ -77,10 +80,13 @@ class Database:
     def transaction(self) -> Generator[Transaction]:
         """Give this thread's connection, between BEGIN and COMMIT."""
         connection = self._connection()
+        statements = _Statements(connection)
         try:
             connection.execute("BEGIN")
-            yield _Statements(connection)
+            yield statements
             connection.execute("COMMIT")
+            if statements.flushes:
+                connection.execute(FLUSH)
         except BaseException as error:
             self._undo(connection)
             if isinstance(error, Exception) and (told := explain(error, self.where)) is not error:
@@ -99,12 +105,17 @@ class Database:
             raise
 
     def lock_sweep(self, transaction: Transaction, sweep_id: str | None) -> None:
-        """Hold the sweep's row of counts until the end of the transaction."""
+        """Hold the sweep's row of counts until the end of the transaction; what it did is flushed after that.
+
+        So others wait for the row no longer than the transaction itself takes, and share its flush to disk.
+        """
         transaction.execute(self.queries.lock_sweep, (sweep_id or "",))
+        cast("_Statements", transaction).flushes = True
 
     def lock_run(self, transaction: Transaction, run_id: str) -> None:
         """Hold the row of counts of the run's sweep."""
         transaction.execute(self.queries.lock_run, (run_id,))
+        cast("_Statements", transaction).flushes = True
 
     def read(self, sql: str, parameters: Any = ()) -> list[Any]:
         """Give the rows of a query that writes nothing; takes no lock."""
@@ -174,10 +185,11 @@ class Database:
 class _Statements:
     """A connection as the shared logic sees it."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "flushes")
 
     def __init__(self, connection: Connected) -> None:
         self._connection = connection
+        self.flushes = False  # its COMMIT does not wait for the disk, so that must be done afterwards
 
     def execute(self, sql: str, parameters: Any = (), /) -> Answer:
         """Do one statement."""

@@ -64,8 +64,9 @@ SELECT id, sweep, host, pid, started, seen, job FROM agent WHERE sweep = %s ORDE
 UPDATE agent SET seen = %(now)s WHERE id = %(agent)s AND abs(%(now)s::float8 - seen) >= 1;
 
 -- name: lock_sweep
--- Whoever moves a sweep's runs or counts holds this row; reports and heartbeats, the many, do not.
-SELECT 1 FROM tally WHERE sweep = %s FOR UPDATE;
+-- Whoever moves a sweep's runs or counts holds this row; reports and heartbeats, the many, do not. The commit does not
+-- wait for the disk: `Database.transaction` does once the row is free for the next.
+SELECT set_config('synchronous_commit', 'off', true) FROM tally WHERE sweep = %s FOR UPDATE;
 
 -- name: lock_run
-SELECT 1 FROM tally WHERE sweep = (SELECT coalesce(sweep, '') FROM run WHERE id = %s) FOR UPDATE;
+SELECT set_config('synchronous_commit', 'off', true) FROM tally WHERE sweep = (SELECT coalesce(sweep, '') FROM run WHERE id = %s) FOR UPDATE;
