@@ -13,11 +13,13 @@ from besom.errors import UsageError
 BODY = """
 # SLURM sends SIGTERM when the job is canceled or preempted, SIGUSR1 in time before its limit. Either way the
 # agent gives its run back to the sweep. After SIGUSR1 the job queues up again, and goes on with that run.
-requeue=
-trap 'kill -TERM "$agent"' TERM
-trap 'requeue=yes; kill -TERM "$agent"' USR1
+ending= requeue= agent=
+end() {{ ending=yes; [ -z "$agent" ] || kill -TERM "$agent"; }}
+trap end TERM
+trap 'requeue=yes; end' USR1
 {agent} &
 agent=$!
+[ -z "$ending" ] || kill -TERM "$agent"
 while :; do
   wait "$agent"; code=$?
   kill -0 "$agent" 2>/dev/null || break

@@ -96,8 +96,9 @@ def test_requeued_jobs_go_on_with_their_runs(lab: Lab, slurm: SlurmCluster) -> N
 @pytest.mark.timeout(300)
 def test_a_job_near_its_time_limit_saves_its_run_and_queues_up_again(lab: Lab, slurm: SlurmCluster) -> None:
     sweep = lab.python_sweep(RESUMABLE)
-    (one,) = SlurmLauncher(time="1", notice=50).launch(job(lab, sweep.id), 1)
-    lab.wait(lambda: lab.states(sweep) == [RunState.PREEMPTED], 90)
+    # SLURM's clock for this is coarse: the notice comes up to a minute early.
+    (one,) = SlurmLauncher(time="2", notice=30).launch(job(lab, sweep.id), 1)
+    lab.wait(lambda: lab.states(sweep) == [RunState.PREEMPTED], 150)
     (lab.folder / "go").touch()
     slurm.start_again(one.job_id)
     lab.wait(lambda: lab.states(sweep) == [RunState.FINISHED], SLOW)

@@ -109,7 +109,8 @@ class SlurmCluster:
             told = self.run("scontrol", "show", "job", job_id)
             if "JobState=PENDING" in told and "Restarts=0" not in told:
                 self.run("scontrol", "update", f"JobId={job_id}", "StartTime=now")
-            return "JobState=PENDING" not in told and "Restarts=0" not in told
+            begun = "JobState=RUNNING" in told or "JobState=COMPLETED" in told
+            return begun and "Restarts=0" not in told
 
         self._wait(started)
 
