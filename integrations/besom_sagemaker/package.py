@@ -31,7 +31,7 @@ IGNORED = frozenset(
 
 REQUIREMENTS = "requirements.txt"
 
-_PACKAGES = ("besom", "besom_sagemaker", "besom_lightning", "besom_hydra", "hydra_plugins")
+_PACKAGES = ("besom", "besom_sagemaker", "besom_lightning", "besom_hydra", "hydra_plugins.besom")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # of files in archives, so that equal files make equal archives
 
 
@@ -96,18 +96,13 @@ def besom_archive() -> bytes:
     with zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as archive:
         for package in _PACKAGES:
             spec = importlib.util.find_spec(package)
-            places = dict.fromkeys(spec.submodule_search_locations or ()) if spec else {}
-            for place in places:
-                if package == "hydra_plugins" and not (Path(place) / "besom").is_dir():
-                    continue
-                root = Path(place) / "besom" if package == "hydra_plugins" else Path(place)
-                name = f"{package}/besom" if package == "hydra_plugins" else package
-                _add(archive, root, name, source_files(root))
+            for place in list(spec.submodule_search_locations or ())[:1] if spec else ():
+                _add(archive, Path(place), package.replace(".", "/"))
     return raw.getvalue()
 
 
-def _add(archive: zipfile.ZipFile, root: Path, name: str, paths: Iterable[str]) -> None:
-    for path in paths:
+def _add(archive: zipfile.ZipFile, root: Path, name: str) -> None:
+    for path in source_files(root):
         entry = zipfile.ZipInfo(f"{name}/{path}", date_time=_EPOCH)
         entry.compress_type = zipfile.ZIP_DEFLATED
         entry.external_attr = 0o644 << 16
@@ -173,7 +168,7 @@ def _gathered(
         entry,
         folder,
         image_provides=IMAGE_PROVIDES if image_provides is None else image_provides,
-        allow_missing=(*_PACKAGES, *allow_missing),
+        allow_missing=(*(name.partition(".")[0] for name in _PACKAGES), *allow_missing),
     )
     found.refuse_missing()
     kept = tuple(one for one in found.requirements if one.name != "besom")
