@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import fcntl
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +34,9 @@ from besom_sagemaker.job import (
 from besom_sagemaker.transport import fetch_journal
 
 BUCKET = "sweeps"
+
+# Where environments of other SDKs are, or will be put: made once, and kept for every checkout.
+ENVIRONMENTS = Path(os.environ.get("BESOM_TEST_CACHE", Path.home() / ".cache" / "besom-tests"))
 
 
 @dataclass
@@ -154,3 +161,32 @@ def make_lab(tmp_path: Path) -> Generator[Callable[..., Lab]]:
 @pytest.fixture
 def lab(make_lab: Callable[..., Lab]) -> Lab:
     return make_lab()
+
+
+def environment(name: str, packages: Sequence[str]) -> Path:
+    """Give a virtual environment with these packages."""
+    home = ENVIRONMENTS / name
+    ENVIRONMENTS.mkdir(parents=True, exist_ok=True)
+    with (ENVIRONMENTS / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several workers may come at once
+        if not (home / "ready").exists():
+            python, uv = home / "bin" / "python", Path(sys.executable).parent / "uv"
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
+            by_uv = [str(uv), "pip", "install", "--python", str(python)]
+            pip = by_uv if uv.exists() else [str(python), "-m", "pip", "install"]
+            subprocess.run([*pip, "-q", *packages], check=True)
+            (home / "ready").touch()
+    return home
+
+
+@pytest.fixture(scope="session")
+def v2_python() -> Path:
+    """The Python of an environment with SDK v2, which cannot be in one with v3."""
+    engine = ["click>=8.1", "pyyaml>=6", "rich>=13.7", "scipy>=1.10", "threadpoolctl>=3"]
+    return environment("sagemaker-v2", ["sagemaker>=2.257,<3", *engine]) / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
+def toolkit() -> Path:
+    """An environment with SageMaker's own toolkit."""
+    return environment("sagemaker-training-5.1.4", ["sagemaker-training==5.1.4"])

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import fcntl
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,8 +10,6 @@ import pytest
 from besom.records import RunState
 from besom_sagemaker.job import Launch, StopRequest
 from besom_sagemaker.package import besom_archive
-
-TOOLKIT = "sagemaker-training==5.1.4"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -42,20 +37,6 @@ if args["name"] == "wait":
 if args["name"] == "fail":
     raise ValueError("it cannot be")
 """
-
-
-@pytest.fixture(scope="session")
-def toolkit(request: pytest.FixtureRequest) -> Path:
-    """An environment with SageMaker's own toolkit, made once for each checkout."""
-    assert request.config.cache is not None
-    folder = Path(request.config.cache.mkdir("sagemaker-toolkit")) / TOOLKIT.replace("==", "-")
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # several workers may come at once
-        if not (folder / "bin" / "train").exists():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-            pip = [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
-            subprocess.run([*pip, TOOLKIT], check=True)
-    return folder
 
 
 def submit(lab: Any, toolkit: Path, name: str, *specs: Any) -> None:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -14,18 +12,6 @@ from besom.store import open_store
 from besom.sweep import create_sweep
 from besom.sweepfile import load
 from besom_sagemaker.bench import Bench, started
-
-# Where SDK v2 is, or will be put: it cannot be in one environment with v3.
-V2_HOME = Path(os.environ.get("BESOM_TEST_CACHE", Path.home() / ".cache" / "besom-tests")) / "sagemaker-v2"
-V2_PACKAGES = [
-    "sagemaker>=2.257,<3",
-    "click>=8.1",
-    "pyyaml>=6",
-    "rich>=13.7",
-    "scipy>=1.10",
-    "threadpoolctl>=3",
-]
-
 
 PROGRAM = """
 import argparse, os, time
@@ -101,29 +87,6 @@ def plain_request(bucket: str = "s3://artifacts", **fields: Any) -> dict[str, An
 def request_of() -> Callable[..., dict[str, Any]]:
     """Makes a plain CreateTrainingJob request that is not submitted anywhere."""
     return plain_request
-
-
-@pytest.fixture(scope="session")
-def v2_python() -> Path:
-    """The Python of an environment with SDK v2, made once and kept."""
-    import fcntl
-
-    python = V2_HOME / "bin" / "python"
-    V2_HOME.parent.mkdir(parents=True, exist_ok=True)
-    with V2_HOME.with_suffix(".lock").open("w") as lock:  # of other test processes
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _make_v2(python)
-    return python
-
-
-def _make_v2(python: Path) -> None:
-    if not (V2_HOME / "ready").exists():
-        uv = Path(sys.executable).parent / "uv"
-        subprocess.run([sys.executable, "-m", "venv", str(V2_HOME)], check=True)
-        by_uv = [str(uv), "pip", "install", "--python", str(python)]
-        pip = by_uv if uv.exists() else [str(python), "-m", "pip", "install"]
-        subprocess.run([*pip, "-q", *V2_PACKAGES], check=True)
-        (V2_HOME / "ready").touch()
 
 
 @pytest.fixture

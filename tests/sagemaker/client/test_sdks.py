@@ -91,19 +91,29 @@ estimator = PyTorch(entry_point="train.py", source_dir="src", role=sys.argv[1], 
     py_version="py311", instance_count=1, instance_type="ml.m5.large", sagemaker_session=session,
     hyperparameters={"epochs": 3}, output_path="s3://artifacts/out")
 sweep = SageMakerSweep(estimator, "sweep.yaml", inputs={"train": "s3://artifacts/data"}, max_jobs=4,
-    poll_seconds=0.3)
+    poll_seconds=0.3, toolkit=sys.argv[2] == "toolkit", requirements=None)
 assert estimator.latest_training_job is None and type(session) is sagemaker.Session
 print(json.dumps(sweep.template.request))
 sys.exit(sweep.run().exit_code)
 """
 
 
+@pytest.fixture(params=["besom", "toolkit"])
+def started_by(request: pytest.FixtureRequest, bench: Bench) -> str:
+    """What starts the programs of jobs; the toolkit is the real sagemaker-training, in its own image."""
+    name: str = request.param
+    if name == "toolkit":
+        bench.images["pytorch-training"] = request.getfixturevalue("toolkit")
+    return name
+
+
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("quiet")
 def test_a_sweep_over_a_v2_estimator(
     bench: Bench,
     folder: Path,
-    quiet: None,
     v2_python: Path,
+    started_by: str,
     local_results: Callable[[], list[tuple[Any, ...]]],
 ) -> None:
     bench.add_bucket("artifacts")
@@ -112,7 +122,7 @@ def test_a_sweep_over_a_v2_estimator(
     bench.add_data("s3://artifacts/data", data)
     root = Path(__file__).parents[3]
     done = subprocess.run(
-        [v2_python, "-c", V2_SCRIPT, bench.add_role()],
+        [v2_python, "-c", V2_SCRIPT, bench.add_role(), started_by],
         env={**os.environ, "PYTHONPATH": f"{root / 'core'}{os.pathsep}{root / 'integrations'}"},
         capture_output=True,
         text=True,
@@ -120,13 +130,15 @@ def test_a_sweep_over_a_v2_estimator(
         timeout=200,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    request = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
-    assert request["AlgorithmSpecification"]["TrainingImage"].endswith("pytorch-training:2.5-cpu-py311")
-    assert [channel["ChannelName"] for channel in request["InputDataConfig"]] == ["train"]
+    made = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+    assert made["AlgorithmSpecification"]["TrainingImage"].endswith("pytorch-training:2.5-cpu-py311")
+    assert [channel["ChannelName"] for channel in made["InputDataConfig"]] == ["train"]
     store = open_store()
     (sweep,) = store.list_sweeps()
     runs = store.list_runs(sweep.id)
     store.close()
     assert [run.state for run in runs] == [RunState.FINISHED] * 8
     assert [(run.number, run.state, run.params, run.value) for run in runs] == local_results()
+    logs = [bench.log(name) for name in bench.lives]
+    assert all(("Invoking user script" in log) is (started_by == "toolkit") for log in logs)
     assert len(bench.lives) == 8, "the estimator itself submitted nothing"
