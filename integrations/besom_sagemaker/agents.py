@@ -1,7 +1,8 @@
 """Store mode: jobs that run agents of a store they can reach, and take their runs by themselves.
 
-This machine only keeps as many jobs as there shall be until the sweep is over. It may be killed and started
-again like a driver: names are counted, and one that is taken is a job to go on with.
+This machine only keeps as many jobs as there shall be until the sweep is over, or its budget is spent: then
+the jobs are stopped, and their runs are queued again. It may be killed and started again like a driver: names
+are counted, and one that is taken is a job to go on with.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -48,16 +50,18 @@ class AgentJobs:
         ledger: Ledger,
         options: DriverOptions,
         runs_per_job: int | None = None,
+        usd_per_second: float = 0.0,
         on_event: Callable[[AgentEvent], None] = ignore,
     ) -> None:
         self.store, self.sweep_id, self.address = store, sweep_id, address
         self.cloud, self.layout, self.code, self.ledger = cloud, layout, code, ledger
         self.template, self.job_options, self.options = template, job_options, options
-        self.runs_per_job = runs_per_job
-        self.live: set[str] = set()
+        self.runs_per_job, self.usd_per_second = runs_per_job, usd_per_second
+        self.live: dict[str, float] = {}  # names of jobs -> when they began, in seconds since the epoch
         self.capacity = Capacity(options.max_jobs, options)
         self._number = 0
         self._failed = 0
+        self._spent = False
         self._now = 0.0
         self._signal: int | None = None
         self._woken = threading.Event()
@@ -67,18 +71,19 @@ class AgentJobs:
         """Keep jobs until the sweep is over; a signal ends it, and the jobs go on."""
         with received(self._signaled, forward=False):
             while self._signal is None:
-                over = False
+                over = ""
                 try:
                     self._watch()
-                    over = self.store.get_sweep(self.sweep_id).state not in UNFINISHED
                     if self._failed >= _FAILURES:
                         return AgentResult(1, f"{self._failed} jobs failed one after another")
+                    self._spend()
+                    over = self._over()
                     if not over:
                         self._submit()
                 except NotNowError as error:
                     log.warning("%s; trying again", error)
                 if over and not self.live:
-                    return AgentResult(0, f"the sweep is {self.store.get_sweep(self.sweep_id).state.value}")
+                    return AgentResult(0, over)
                 self._woken.wait(self.options.poll_seconds)
                 self._now += self.options.poll_seconds
         return AgentResult(
@@ -89,14 +94,31 @@ class AgentJobs:
         self._signal = number
         self._woken.set()
 
+    def _over(self) -> str:
+        """Say why there shall be no more jobs; "" as long as there shall."""
+        if self._spent:
+            return f"the budget of {self.options.budget_usd:g} USD is spent"
+        state = self.store.get_sweep(self.sweep_id).state
+        return "" if state in UNFINISHED else f"the sweep is {state.value}"
+
+    def _spend(self) -> None:
+        """Stop all jobs once they have cost what they may; their programs can save what they need."""
+        budget, rate = self.options.budget_usd, self.usd_per_second
+        if budget is None or self._spent:
+            return
+        if self.ledger.is_spent(budget, self.live.values(), rate, ahead=self.options.poll_seconds):
+            for name in self.live:
+                self.cloud.stop(name)
+            self._spent = True
+
     def _watch(self) -> None:
         if not self.live:
             return
         running = self.cloud.in_progress(job_prefix(self.sweep_id))
-        for name in sorted(self.live - set(running)):
+        for name in sorted(set(self.live) - set(running)):
             state = self.cloud.describe(name)
             if state is None or state.ended:
-                self.live.discard(name)
+                del self.live[name]
                 if state is not None:
                     self._ended(state)
 
@@ -111,12 +133,13 @@ class AgentJobs:
             name = agent_job_name(self.sweep_id, self._number + 1)
             request = self.request(name)
             try:
-                self.cloud.create(request)
+                new = self.cloud.create(request)
             except NotNowError as error:
                 self.capacity.refused(self._now, len(self.live), lower=error.why == "quota")
                 raise
             self._number += 1
-            self.live.add(name)
+            known = None if new else self.cloud.describe(name)
+            self.live[name] = known.created if known else time.time()
             self._on_event(AgentEvent("joined", detail=name))
 
     def request(self, name: str) -> dict[str, Any]:

@@ -10,11 +10,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from besom.errors import BesomError, UsageError
+from besom_sagemaker.s3 import split_s3
 
 Why = Literal["quota", "throttled", "unreachable"]
 
@@ -96,13 +96,23 @@ class JobState:
     reason: str  # FailureReason
     billable: int  # seconds
     training: int  # seconds; more than `billable` where spot training saved some
-    instance: str
-    count: int
+    instances: Mapping[str, int]  # how many of each type
+    created: float = 0.0  # seconds since the epoch
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float])  # last values, read from its log
 
     @property
     def ended(self) -> bool:
         """Say whether it runs no more."""
         return self.status in ("Completed", "Failed", "Stopped", "Deleting")
+
+
+def instances_of(request: Mapping[str, Any]) -> dict[str, int]:
+    """Give how many instances of each type a job has, by its request or its description."""
+    resources = request.get("ResourceConfig", {})
+    counts: Counter[str] = Counter()
+    for group in resources.get("InstanceGroups") or [resources]:
+        counts[group.get("InstanceType", "")] += int(group.get("InstanceCount") or 1)
+    return dict(counts)
 
 
 class Cloud:
@@ -130,7 +140,9 @@ class Cloud:
             self._sagemaker = session.client("sagemaker", config=config, region_name=region)
             self._s3 = session.client("s3", config=config, region_name=region)
         except NoRegionError as error:
-            raise UsageError("no AWS region is set; set AWS_DEFAULT_REGION, or give region=...") from error
+            raise UsageError(
+                "no AWS region is set; set AWS_DEFAULT_REGION, or give region=... (in a job file region: ...)"
+            ) from error
         self._buckets = {name: Bucket(*rate) for name, rate in rates.items()}
         self.calls: Counter[str] = Counter()
         """How many calls of each operation were made."""
@@ -158,7 +170,6 @@ class Cloud:
             return None
         if code:
             raise RefusedError(f"job {name} cannot be looked up: {code}: {message}")
-        resources = found.get("ResourceConfig", {})
         return JobState(
             name,
             found["TrainingJobStatus"],
@@ -166,8 +177,9 @@ class Cloud:
             found.get("FailureReason") or "",
             int(found.get("BillableTimeInSeconds") or 0),
             int(found.get("TrainingTimeInSeconds") or 0),
-            resources.get("InstanceType", ""),
-            int(resources.get("InstanceCount") or 1),
+            instances_of(found),
+            found["CreationTime"].timestamp(),
+            {one["MetricName"]: one["Value"] for one in found.get("FinalMetricDataList", ())},
         )
 
     def stop(self, name: str) -> None:
@@ -279,11 +291,3 @@ class Cloud:
                 f"{operation}: {code}: {message}; `besom sagemaker iam-policy` prints what is needed"
             )
         return code, message, {}
-
-
-def split_s3(uri: str) -> tuple[str, str]:
-    """Give bucket and key of an s3:// address; UsageError if it is none."""
-    parts = urlsplit(uri)
-    if parts.scheme != "s3" or not parts.netloc:
-        raise UsageError(f"{uri!r} is no S3 address; write s3://bucket/prefix")
-    return parts.netloc, uri.partition("://")[2].partition("/")[2]

@@ -7,7 +7,8 @@ and change, so they are given: dollars per hour by instance type.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,19 +21,24 @@ class JobCost:
     """What one ended job was billed."""
 
     job: str
-    instance: str
-    count: int
+    instances: Mapping[str, int]  # how many of each type
     billable_seconds: int
     training_seconds: int
 
-    def usd(self, prices: Mapping[str, float]) -> float:
-        """Give the price in dollars; 0 for an instance type that has none."""
-        return self.billable_seconds * self.count * prices.get(self.instance, 0.0) / 3600
+    @property
+    def count(self) -> int:
+        """How many instances it had."""
+        return sum(self.instances.values())
 
 
 def cost_of(job: JobState) -> JobCost:
     """Give what an ended job was billed."""
-    return JobCost(job.name, job.instance, job.count, job.billable, job.training)
+    return JobCost(job.name, job.instances, job.billable, job.training)
+
+
+def usd_per_second(instances: Mapping[str, int], prices: Mapping[str, float]) -> float:
+    """Give what instances cost by the second; an instance type without a price costs nothing."""
+    return sum(count * prices.get(instance, 0.0) for instance, count in instances.items()) / 3600
 
 
 class Ledger:
@@ -76,10 +82,22 @@ class Ledger:
     @property
     def usd(self) -> float:
         """Dollars for all jobs that have ended."""
-        return sum(cost.usd(self._prices) for cost in self._jobs.values())
+        return sum(
+            cost.billable_seconds * usd_per_second(cost.instances, self._prices)
+            for cost in self._jobs.values()
+        )
+
+    def is_spent(self, budget: float, since: Iterable[float], rate: float, *, ahead: float) -> bool:
+        """Say whether a budget is met within `ahead` seconds.
+
+        By the bills, and by jobs that run since these times at `rate` dollars a second. Those are counted in
+        full, though spot training will bill less of them: a budget is rather kept than used up.
+        """
+        now = time.time()
+        return self.usd + sum(rate * (now - one + ahead) for one in since) >= budget
 
 
-def require_prices(prices: Mapping[str, float], instances: list[str]) -> None:
+def require_prices(prices: Mapping[str, float], instances: Iterable[str]) -> None:
     """Raise UsageError if a budget is to be kept and an instance type has no price."""
     missing = [instance for instance in instances if instance not in prices]
     if missing:

@@ -72,7 +72,7 @@ def _fill(
     bench: Bench, request: Mapping[str, Any], channels: Mapping[str, Path], inputs: Mapping[str, str]
 ) -> None:
     """Make the buckets that the request names, and put the data of its channels there."""
-    from besom_sagemaker.cloud import split_s3
+    from besom_sagemaker.s3 import split_s3
 
     output = request.get("OutputDataConfig", {}).get("S3OutputPath") or BUCKET
     for bucket in {split_s3(BUCKET)[0], split_s3(output)[0]}:

@@ -29,7 +29,7 @@ from besom_sagemaker.book import Book
 from besom_sagemaker.capacity import Capacity, DriverOptions
 from besom_sagemaker.cloud import Cloud, JobState, NotNowError, RefusedError
 from besom_sagemaker.cost import Ledger, cost_of
-from besom_sagemaker.endings import ASKED, ending_of, lacked_capacity
+from besom_sagemaker.endings import ASKED, ending_of, lacked_capacity, logged_by
 from besom_sagemaker.fleet import Fleet, Job
 from besom_sagemaker.job import StopRequest
 from besom_sagemaker.names import job_prefix
@@ -234,11 +234,17 @@ class Driver:
                 mirror.fetch(self.cloud)
             self.book.deliver(mirror, self.scheduler.sweep)
         begun = any(mirror.begun for mirror in job.mirrors)
+        # Of several runs they are mixed.
+        metrics = state.metrics if len(job.mirrors) == 1 else dict[str, float]()
         for mirror in job.unsettled:
-            self.book.finish(
-                mirror.run,
-                ending_of(state, mirror.status, mirror.asked, others_begun=begun and not mirror.begun),
+            ending = ending_of(
+                state,
+                mirror.status,
+                mirror.asked,
+                others_begun=begun and not mirror.begun,
+                logged=logged_by(metrics, self.scheduler.sweep.metric),
             )
+            self.book.finish(mirror.run, ending)
             mirror.settled = True
         self.ledger.add(cost_of(state))
         job.close()
@@ -252,13 +258,9 @@ class Driver:
         budget = self.options.budget_usd
         if budget is None:
             return
-        running = sum(self.fleet.usd_per_second for job in self.jobs.values() if job.submitted)
-        spent = self.ledger.usd + sum(
-            self.fleet.usd_per_second * (time.time() - job.since)
-            for job in self.jobs.values()
-            if job.submitted
-        )
-        if spent + running * self.options.poll_seconds < budget:
+        since = [job.since for job in self.jobs.values() if job.submitted]
+        rate, ahead = self.fleet.usd_per_second, self.options.poll_seconds
+        if not self.ledger.is_spent(budget, since, rate, ahead=ahead):
             return
         why = f"the budget of {budget:g} USD is spent"
         for job in self.jobs.values():

@@ -10,6 +10,7 @@ The runner knows best: what it says of a run holds. Otherwise:
 | Stopped by somebody else | failed |
 | Failed for want of capacity, or inside SageMaker | preempted: queued again |
 | Failed | failed, with the job's reason |
+| Completed, and the run's start or its metric in the log is all that is known of it | finished |
 | Completed, without a word about the run | failed |
 
 A run that a job of several has not come to is preempted, whatever became of the job, unless none was begun.
@@ -18,9 +19,10 @@ A run that a job of several has not come to is preempted, whatever became of the
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
-from besom.records import Outcome, RunState
+from besom.records import Metric, Outcome, RunState
 from besom_sagemaker.cloud import JobState
 from besom_sagemaker.job import RunStatus, StopRequest
 
@@ -35,15 +37,31 @@ def lacked_capacity(job: JobState) -> bool:
     return job.status == "Failed" and _CAPACITY.search(job.reason) is not None
 
 
+def logged_by(metrics: Mapping[str, float], metric: Metric | None) -> Mapping[str, float]:
+    """Give the sweep's metric out of what SageMaker has read in a job's log; empty where it read none."""
+    return {metric.name: metrics[metric.name]} if metric is not None and metric.name in metrics else {}
+
+
 def ending_of(
-    job: JobState, status: RunStatus | None, asked: StopRequest | None, *, others_begun: bool = False
+    job: JobState,
+    status: RunStatus | None,
+    asked: StopRequest | None,
+    *,
+    others_begun: bool = False,
+    logged: Mapping[str, float] | None = None,
 ) -> Outcome:
-    """Give how a run ended whose job has ended; `others_begun` of the same job."""
+    """Give how a run ended whose job has ended.
+
+    `others_begun` of the same job; `logged` is the metric in its log, for a run that S3 tells too little of.
+    """
     said = status.outcome if status else None
     if said is not None and said.state is not RunState.PREEMPTED:
         return said
     if status is None and others_begun and asked is None:
         return Outcome(RunState.PREEMPTED)
+    if job.status == "Completed" and said is None and (status is not None or logged):
+        value = next(iter(logged.values())) if logged else None
+        return Outcome(RunState.FINISHED, 0, None, logged or None, value)
     outcome = _by_job(job, asked, interrupted=said is not None)
     if said is None or outcome.state is RunState.PREEMPTED:
         return said or outcome

@@ -13,7 +13,8 @@ from typing import Any
 from besom.folders import RunFolder, run_folder, write_run_folder
 from besom.records import Lease, Run, Sweep
 from besom.store.base import Store
-from besom_sagemaker.cloud import Cloud
+from besom_sagemaker.cloud import Cloud, instances_of
+from besom_sagemaker.cost import usd_per_second
 from besom_sagemaker.job import DOCUMENT, Earlier, JobDocument, Layout, RunSpec
 from besom_sagemaker.mirror import Mirror
 from besom_sagemaker.names import job_name
@@ -92,9 +93,7 @@ class Fleet:
     ) -> None:
         self._known_cloud, self._template, self._options = cloud, template, options
         self._layout, self._code, self._home = layout, code, home
-        resources: Mapping[str, Any] = template.request.get("ResourceConfig", {})
-        price = (prices or {}).get(resources.get("InstanceType", ""), 0.0)
-        self.usd_per_second = price * int(resources.get("InstanceCount") or 1) / 3600
+        self.usd_per_second = usd_per_second(instances_of(template.request), prices or {})
         """What a job costs while it runs, at most."""
 
     @property

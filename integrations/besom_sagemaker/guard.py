@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from besom.errors import UsageError
+from besom_sagemaker.cloud import instances_of
 from besom_sagemaker.cost import require_prices
 from besom_sagemaker.leaks import Leak, refuse_leaks, scan_files, scan_folder, scan_mapping
 from besom_sagemaker.package import source_files
@@ -32,10 +33,13 @@ def check_settings(settings: Mapping[str, Any], template: JobTemplate) -> None:
             f"store: the address of a {scheme_of(store)} store would travel in the clear; put it into AWS"
             ' with `besom secrets push` and give its reference, such as store="ssm:/besom/store"'
         )
+    if is_networked(store) and settings.get("count") is not None:
+        raise UsageError(
+            "count: jobs with a networked store take runs by themselves, and none counts for all of them;"
+            " write `run_cap` in the sweep file"
+        )
     if settings.get("budget_usd") is not None:
-        resources = template.request.get("ResourceConfig", {})
-        groups = [group["InstanceType"] for group in resources.get("InstanceGroups", ())]
-        require_prices(settings.get("prices") or {}, groups or [resources.get("InstanceType", "")])
+        require_prices(settings.get("prices") or {}, instances_of(template.request))
 
 
 def refuse_secrets_of_sdk(template: Any, secrets: Mapping[str, str], *, allow: Sequence[str]) -> None:

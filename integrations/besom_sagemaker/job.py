@@ -36,7 +36,7 @@ SIGTERM reaches the runner, which looks for `stop.json` of the current run once 
 
 **The log** has, at most once a second for each run, what it logged last:
 `besom: run=<run> step=<step>; loss=0.25; val/acc=0.5;`. So the regex of a MetricDefinition for `loss` is
-`^besom: .* loss=([^;]+);`.
+`^besom: .* loss=([^;]+);`, and the client adds one for the sweep's metric.
 
 **Endings.** Of a run: `RunStatus.outcome`; it, not the training job's status, says how a run ended. A run
 that was preempted by a signal to the whole job may be started again by SageMaker: take that outcome for its
@@ -55,6 +55,7 @@ against that store, and nothing below runs/ is written.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -255,6 +256,11 @@ def metric_of(document: JobDocument) -> Metric | None:
     return Metric(
         document.metric["name"], "maximize" if document.metric["goal"] == "maximize" else "minimize"
     )
+
+
+def metric_regex(name: str) -> str:
+    """Give the regex of a MetricDefinition that finds a metric in a job's log."""
+    return f"^besom: .* {re.escape('_'.join(name.split()))}=([^;]+);"
 
 
 def _read_run(found: dict[str, Any]) -> RunSpec:

@@ -19,10 +19,13 @@ from besom_sagemaker.job import (
     Launch,
     Layout,
     RunSpec,
+    metric_regex,
 )
 from besom_sagemaker.template import JobTemplate, s3_channel
 
 _DAY = 86400
+_MOST_METRICS = 40  # and characters of a regex: what CreateTrainingJob takes
+_LONGEST_REGEX = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,13 @@ def plan_request(
             "the template names an algorithm of the AWS Marketplace, which runs no program of yours;"
             " give a TrainingImage"
         )
+    if request.get("EnableNetworkIsolation"):
+        raise UsageError(
+            "the template has EnableNetworkIsolation, but a job brings its runs home by S3, and needs a way"
+            " there; leave it out, and give VpcConfig a subnet with an S3 endpoint and no internet instead"
+        )
     algorithm.setdefault("TrainingInputMode", "File")
+    _measure(algorithm, document)
     algorithm["ContainerEntrypoint"] = list(ENTRYPOINT)
     algorithm.pop("ContainerArguments", None)
     request["InputDataConfig"] = _channels(request.get("InputDataConfig", ()), code.channel, layout.job(name))
@@ -142,6 +151,18 @@ def plan_request(
 def checkpoint_prefix(layout: Layout, job_name: str, runs: Sequence[RunSpec]) -> str:
     """Give the S3 prefix that a job's checkpoint folder is kept at: the run's own, or one for several."""
     return layout.checkpoints(runs[0].run_id if len(runs) == 1 else job_name)
+
+
+def _measure(algorithm: dict[str, Any], document: JobDocument) -> None:
+    """Let SageMaker read the sweep's metric in the log: for its graphs, and for when S3 tells too little."""
+    if document.metric is None:
+        return
+    name = document.metric["name"]
+    own: list[dict[str, str]] = algorithm.get("MetricDefinitions") or []
+    definition = {"Name": name, "Regex": metric_regex(name)}
+    if len(own) < _MOST_METRICS and len(definition["Regex"]) <= _LONGEST_REGEX:
+        known = any(one.get("Name") == name for one in own)
+        algorithm["MetricDefinitions"] = own if known else [*own, definition]
 
 
 def _channels(own: Any, code: str, job: str) -> list[dict[str, Any]]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+from besom.errors import UsageError
 
 
 class S3:
@@ -15,12 +18,12 @@ class S3:
 
     def put(self, address: str, body: bytes) -> None:
         """Write an object."""
-        bucket, key = split(address)
+        bucket, key = split_s3(address)
         self.client.put_object(Bucket=bucket, Key=key, Body=body)
 
     def get(self, address: str) -> bytes | None:
         """Give what is in an object, None if there is none."""
-        bucket, key = split(address)
+        bucket, key = split_s3(address)
         try:
             body: bytes = self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
         except self.client.exceptions.NoSuchKey:
@@ -29,7 +32,7 @@ class S3:
 
     def names(self, prefix: str, *, after: str = "") -> Iterator[str]:
         """Give the names of the objects below a prefix that ends with "/", in order, behind `after`."""
-        bucket, key = split(prefix)
+        bucket, key = split_s3(prefix)
         pages = self.client.get_paginator("list_objects_v2").paginate(
             Bucket=bucket, Prefix=key, StartAfter=key + after
         )
@@ -40,7 +43,7 @@ class S3:
     def fetch(self, address: str, path: Path) -> None:
         """Write an object to a file, whose folder is made."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.client.download_file(*split(address), str(path))
+        self.client.download_file(*split_s3(address), str(path))
 
     def fetch_all(self, prefix: str, folder: Path) -> int:
         """Write all objects below a prefix into a folder; gives how many there were."""
@@ -53,13 +56,15 @@ class S3:
 
     def upload(self, path: Path, address: str) -> None:
         """Write a file to an object."""
-        self.client.upload_file(str(path), *split(address))
+        self.client.upload_file(str(path), *split_s3(address))
 
 
-def split(address: str) -> tuple[str, str]:
-    """Give bucket and key of `s3://bucket/key`."""
-    bucket, _, key = address.removeprefix("s3://").partition("/")
-    return bucket, key
+def split_s3(address: str) -> tuple[str, str]:
+    """Give bucket and key of `s3://bucket/key`; UsageError if it is none."""
+    parts = urlsplit(address)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise UsageError(f"{address!r} is no S3 address; write s3://bucket/prefix")
+    return parts.netloc, address.partition("://")[2].partition("/")[2]
 
 
 def create_s3(*, region: str | None = None) -> S3:

@@ -320,6 +320,8 @@ class SageMakerSweep:
         self, store: Store, sweep: Sweep, code: Code, on_event: Callable[[AgentEvent], None]
     ) -> AgentJobs:
         from besom_sagemaker.agents import AgentJobs
+        from besom_sagemaker.cloud import instances_of
+        from besom_sagemaker.cost import usd_per_second
 
         per_job = self._settings.get("trials_per_job", "until_done")
         return AgentJobs(
@@ -334,6 +336,9 @@ class SageMakerSweep:
             ledger=self._ledger(sweep.id),
             options=self._driver_options(None),
             runs_per_job=None if per_job == "until_done" else int(per_job),
+            usd_per_second=usd_per_second(
+                instances_of(self.template.request), self._settings.get("prices") or {}
+            ),
             on_event=on_event,
         )
 

@@ -18,7 +18,7 @@ from besom.errors import UsageError
 from besom_sagemaker.bench.container import make_image, namespaces
 from besom_sagemaker.bench.control import RUNNING, Control, Faults, controlled
 from besom_sagemaker.bench.life import JobLife, World
-from besom_sagemaker.s3 import S3, split
+from besom_sagemaker.s3 import S3, split_s3
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class Bench:
 
     def add_data(self, address: str, path: Path) -> None:
         """Put a file, or all files of a folder, below an `s3://` prefix; its bucket is made if need be."""
-        bucket, _ = split(address)
+        bucket, _ = split_s3(address)
         if bucket not in {found["Name"] for found in self.client("s3").list_buckets()["Buckets"]}:
             self.add_bucket(bucket)
         for file in [path] if path.is_file() else sorted(path.rglob("*")):

@@ -63,6 +63,13 @@ def test_a_name_tells_sweep_run_and_attempt() -> None:
             "60 is less than MaxRuntimeInSeconds (600)",
         ),
         ({"EnableManagedSpotTraining": True}, "CheckpointConfig: is missing"),
+        (
+            {
+                "EnableManagedSpotTraining": True,
+                "ResourceConfig": {"InstanceType": "ml.m5.large", "KeepAlivePeriodInSeconds": 60},
+            },
+            "there are no warm pools with spot training",
+        ),
         ({"StoppingCondition": {"MaxWaitTimeInSeconds": 60}}, "only spot training takes it"),
         ({"Tags": [{"Key": "a", "Value": "1"}, {"Key": "a", "Value": "2"}]}, "the key 'a' is there twice"),
     ],
@@ -110,6 +117,36 @@ def test_a_preview_has_what_besom_adds_and_keeps_the_rest(folder: Path, request_
     assert not (folder / ".besom").exists(), "a preview leaves nothing behind"
 
 
+def test_instances_of_a_warm_pool_wait_for_the_next_job(folder: Path, request_of: Make) -> None:
+    request = SageMakerSweep(request_of(), "sweep.yaml", source_dir="src", keep_alive=900).preview()
+    assert request["ResourceConfig"]["KeepAlivePeriodInSeconds"] == 900
+    assert request["ResourceConfig"]["InstanceType"] == "ml.m5.large"
+    with pytest.raises(RequestError, match="no warm pools with spot"):
+        SageMakerSweep(request_of(), "sweep.yaml", source_dir="src", keep_alive=900, spot=True).preview()
+
+
+def test_sagemaker_is_told_how_to_read_the_metric_in_the_log(folder: Path, request_of: Make) -> None:
+    def definitions(*own: dict[str, str]) -> list[dict[str, str]]:
+        request = request_of()
+        if own:
+            request["AlgorithmSpecification"]["MetricDefinitions"] = list(own)
+        found = SageMakerSweep(request, "sweep.yaml", source_dir="src").preview()
+        told: list[dict[str, str]] = found["AlgorithmSpecification"]["MetricDefinitions"]
+        return told
+
+    other, mine = {"Name": "acc", "Regex": "acc=(.*)"}, {"Name": "loss", "Regex": "L (.*)"}
+    assert definitions() == [{"Name": "loss", "Regex": "^besom: .* loss=([^;]+);"}]
+    assert [one["Name"] for one in definitions(other)] == ["acc", "loss"]
+    assert definitions(mine) == [mine]
+    full = [{"Name": f"m{n}", "Regex": "x"} for n in range(40)]
+    assert definitions(*full) == full
+
+
+def test_a_job_without_a_network_is_refused_before_it_costs_anything(folder: Path, request_of: Make) -> None:
+    with pytest.raises(UsageError, match=r"EnableNetworkIsolation.* needs a way there"):
+        SageMakerSweep(request_of(EnableNetworkIsolation=True), "sweep.yaml", source_dir="src").preview()
+
+
 def test_a_job_file_holds_a_request_and_settings(folder: Path, request_of: Make) -> None:
     import yaml
 
@@ -152,6 +189,11 @@ def test_the_address_of_a_store_is_given_by_reference(folder: Path, request_of: 
     with pytest.raises(UsageError, match="would travel in the clear") as refused:
         SageMakerSweep(request_of(), "sweep.yaml", source_dir="src", store="postgresql://me:pw@host/db")
     assert "pw" not in str(refused.value).replace("secrets push", "")
+
+
+def test_runs_that_jobs_take_by_themselves_are_not_counted_here(folder: Path, request_of: Make) -> None:
+    with pytest.raises(UsageError, match="write `run_cap` in the sweep file"):
+        SageMakerSweep(request_of(), "sweep.yaml", source_dir="src", store="ssm:/besom/store", count=3)
 
 
 def test_a_budget_needs_prices(folder: Path, request_of: Make) -> None:

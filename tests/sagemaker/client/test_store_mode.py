@@ -9,6 +9,7 @@ import pytest
 from besom.errors import NotFoundError, UsageError
 from besom.records import RunState, SweepState
 from besom.store import open_store
+from besom.store.base import Store
 from besom.sweep import create_sweep
 from besom.sweepfile import load
 from besom_sagemaker import SageMakerSweep
@@ -22,31 +23,64 @@ Make = Callable[..., dict[str, Any]]
 pytestmark = pytest.mark.slow
 
 
-def test_jobs_that_reach_the_store_take_their_runs_by_themselves(
-    bench: Bench, folder: Path, request_on: Make
-) -> None:
-    """The bench's jobs are on this machine, so here they do reach its SQLite file."""
-    found = SageMakerSweep(request_on(bench), "sweep.yaml", source_dir="src", requirements=None)
-    store = open_store()
-    sweep = create_sweep(store, load(folder / "sweep.yaml"))
-    layout = found.layout(sweep.id)
-    jobs = AgentJobs(
+def jobs_on(
+    store: Store,
+    sweep_id: str,
+    found: SageMakerSweep,
+    folder: Path,
+    options: DriverOptions,
+    *,
+    dollars: float = 0.0,
+) -> AgentJobs:
+    """Jobs that use an SQLite file: those of the bench are on this machine, and do reach it."""
+    layout = found.layout(sweep_id)
+    return AgentJobs(
         store,
-        sweep.id,
+        sweep_id,
         store.url,
         cloud=found.cloud,
         template=found.template,
         job_options=found.job_options,
         layout=layout,
         code=upload(found.cloud, layout, found.template, build_files(found.template, {})),
-        ledger=Ledger(folder / "ledger.jsonl", {}),
-        options=DriverOptions(max_jobs=2, poll_seconds=0.3),
+        ledger=Ledger(folder / "ledger.jsonl", {"ml.m5.large": 3600 * dollars}),
+        options=options,
+        usd_per_second=dollars,
     )
-    result = jobs.run()
+
+
+def test_jobs_that_reach_the_store_take_their_runs_by_themselves(
+    bench: Bench, folder: Path, request_on: Make
+) -> None:
+    found = SageMakerSweep(request_on(bench), "sweep.yaml", source_dir="src", requirements=None)
+    store = open_store()
+    sweep = create_sweep(store, load(folder / "sweep.yaml"))
+    result = jobs_on(store, sweep.id, found, folder, DriverOptions(max_jobs=2, poll_seconds=0.3)).run()
     assert result.exit_code == 0, [bench.log(name) for name in bench.lives]
     assert store.get_sweep(sweep.id).state is SweepState.FINISHED
     assert [run.state for run in store.list_runs(sweep.id)] == [RunState.FINISHED] * 8
     assert {name.split("-")[2] for name in bench.lives} == {"agent1", "agent2"}
+    store.close()
+
+
+def test_a_budget_stops_jobs_that_take_runs_by_themselves(
+    bench: Bench, folder: Path, request_on: Make
+) -> None:
+    found = SageMakerSweep(
+        request_on(bench),
+        "sweep.yaml",
+        source_dir="src",
+        requirements=None,
+        environment={"STEPS": "1000", "PAUSE": "0.1"},
+    )
+    store = open_store()
+    sweep = create_sweep(store, load(folder / "sweep.yaml"))
+    options = DriverOptions(max_jobs=2, poll_seconds=0.3, budget_usd=24)  # a dollar a second for each job
+    result = jobs_on(store, sweep.id, found, folder, options, dollars=1.0).run()
+    assert result.reason == "the budget of 24 USD is spent"
+    assert {bench.describe(name)["TrainingJobStatus"] for name in bench.lives} == {"Stopped"}
+    assert [run.state for run in store.list_runs(sweep.id)] == [RunState.PREEMPTED] * 2
+    assert store.get_sweep(sweep.id).state is SweepState.RUNNING, "it may go on with a larger budget"
     store.close()
 
 

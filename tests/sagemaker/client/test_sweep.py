@@ -46,6 +46,9 @@ def test_a_sweep_over_a_plain_request_gives_what_a_local_sweep_gives(
     best = sweep.best()
     assert best is not None
     assert best.value == min(run.value for run in sweep.runs() if run.value is not None)
+    if per_job == 1:
+        read = [bench.describe(name)["FinalMetricDataList"] for name in bench.lives]
+        assert sorted(one["Value"] for (one,) in read) == sorted(run.value or 0.0 for run in sweep.runs())
 
 
 @pytest.mark.slow
