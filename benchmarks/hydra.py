@@ -43,6 +43,14 @@ CONTENDERS = {
     "besom launcher, 2 workers": BESOM,
     "besom launcher and sweeper": ("hydra/sweeper=besom", *BESOM),
 }
+SCAN = """
+import time
+import hydra._internal.hydra
+from hydra._internal.core_plugins import basic_launcher, basic_sweeper
+started = time.process_time()
+import hydra_plugins.besom.launcher, hydra_plugins.besom.sweeper
+print(time.process_time() - started)
+"""
 SUBMITIT = ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5")
 PEERS = ("hydra-core==1.3.8", "hydra-optuna-sweeper==1.3.0", "hydra-joblib-launcher==1.2.0", "sqlalchemy<2")
 
@@ -85,6 +93,12 @@ class Lab:
         if process.returncode:
             raise RuntimeError(f"{' '.join(words)} failed:\n{said.decode()}")
         return time.perf_counter() - started, usage.ru_utime + usage.ru_stime
+
+
+def scan_cpu() -> float:
+    """Give the CPU seconds that every Hydra app pays at its start for having besom's plugins installed."""
+    done = subprocess.run([sys.executable, "-c", SCAN], capture_output=True, text=True, check=True)
+    return float(done.stdout)
 
 
 def jobs_cpu(lab: Lab, words: Sequence[str], count: int, repeats: int) -> float:
@@ -162,6 +176,8 @@ def measure(quick: bool) -> list[Figure]:
         app = statistics.median(lab.run()[1] for _ in range(3))
         sweep = statistics.median(lab.run("-m", *ours, "x=0")[1] for _ in range(3))
         figures.append(Figure("start-up above the app", sweep - app, "s CPU", 1.0, "lower"))
+        scan = 1000 * statistics.median(scan_cpu() for _ in range(9))
+        figures.append(Figure("scan of the plugins", scan, "ms", 5.0, "lower", "CPU, in every Hydra app"))
         chance = random.Random(1)
         seconds = [round(chance.uniform(0.2, 1.5 if quick else 3.0), 3) for _ in range(16)]
         for name, extra in (("besom launcher", BESOM[:1]), ("besom launcher and sweeper", ours)):
