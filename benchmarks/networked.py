@@ -1,9 +1,9 @@
 """How many runs the stores of several machines carry per second, against Optuna's in the same minutes.
 
-The cycle is that of `benchmarks.store`: a claim, ten separately acknowledged reports, an ending. PostgreSQL, whose
-server flushes to disk as it does by default, plays against Optuna's RDB storage in the same server and against
-`floor`: psycopg with a minimal schema and one prepared statement per step. The server (`besom serve` over
-SQLite) plays against Optuna's gRPC proxy over SQLite. Everything is on this machine: clients and servers share
+The cycle is that of `benchmarks.store`: a claim, ten separately acknowledged reports, an ending. PostgreSQL,
+whose server flushes to disk as it does by default, plays against Optuna's RDB storage in the same server and
+against `floor`: psycopg with a minimal schema and one prepared statement per step. The server (`besom serve`
+over SQLite) plays against Optuna's gRPC proxy over SQLite. Everything is on this machine: clients and servers share
 its cores.
 """
 
@@ -89,8 +89,8 @@ class PostgresFloor:
         """One statement per step."""
         execute = self.connect(path).execute
         claim = (
-            "UPDATE trial SET state = 1, worker = %s, lease = %s WHERE id = (SELECT id FROM trial WHERE state = 0"
-            " ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, params"
+            "UPDATE trial SET state = 1, worker = %s, lease = %s WHERE id ="
+            " (SELECT id FROM trial WHERE state = 0 ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, params"
         )
 
         def one() -> bool:
@@ -109,8 +109,8 @@ class PostgresFloor:
     def finished(self, path: Path) -> int:
         """Count by joining."""
         sql = (
-            "SELECT count(*) FROM trial JOIN (SELECT trial FROM val GROUP BY trial HAVING count(*) = %s) AS full_"
-            " ON full_.trial = id WHERE state = 2"
+            "SELECT count(*) FROM trial JOIN"
+            " (SELECT trial FROM val GROUP BY trial HAVING count(*) = %s) AS full_ ON full_.trial = id WHERE state = 2"
         )
         with self.connect(path) as connection:
             found: int = connection.execute(sql, (REPORTS,)).fetchone()[0]

@@ -14,8 +14,9 @@ from besom.cli.output import say
 def migrate(source: str, destination: str, *, running: bool) -> None:
     """Copy all that the store SRC holds into the store DST: SQLite or PostgreSQL, either way.
 
-    Sweeps go on in DST where they stood: nothing that has run is run again. It is done whole or not at all,
-    and refused where DST holds one of the sweeps already. SRC is left as it is; give agents the address of DST.
+    Sweeps go on in DST where they stood: nothing that has run is run again. It is done whole or not at
+    all, and refused where DST holds one of the sweeps already. SRC is left as it is; give agents the
+    address of DST.
     """
     from besom.cli.session import Session
     from besom.errors import NotFoundError
