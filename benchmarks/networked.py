@@ -3,8 +3,7 @@
 The cycle is that of `benchmarks.store`: a claim, ten separately acknowledged reports, an ending. PostgreSQL,
 whose server flushes to disk as it does by default, plays against Optuna's RDB storage in the same server and
 against `floor`: psycopg with a minimal schema and one prepared statement per step. The server (`besom serve`
-over SQLite) plays against Optuna's gRPC proxy over SQLite. Everything is on this machine: clients and servers share
-its cores.
+over SQLite) plays against Optuna's gRPC proxy over SQLite. Clients and servers share one machine.
 """
 
 from __future__ import annotations
@@ -90,7 +89,8 @@ class PostgresFloor:
         execute = self.connect(path).execute
         claim = (
             "UPDATE trial SET state = 1, worker = %s, lease = %s WHERE id ="
-            " (SELECT id FROM trial WHERE state = 0 ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, params"
+            " (SELECT id FROM trial WHERE state = 0 ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)"
+            " RETURNING id, params"
         )
 
         def one() -> bool:
@@ -110,7 +110,8 @@ class PostgresFloor:
         """Count by joining."""
         sql = (
             "SELECT count(*) FROM trial JOIN"
-            " (SELECT trial FROM val GROUP BY trial HAVING count(*) = %s) AS full_ ON full_.trial = id WHERE state = 2"
+            " (SELECT trial FROM val GROUP BY trial HAVING count(*) = %s) AS full_"
+            " ON full_.trial = id WHERE state = 2"
         )
         with self.connect(path) as connection:
             found: int = connection.execute(sql, (REPORTS,)).fetchone()[0]

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
@@ -232,9 +232,11 @@ def test_the_command_moves_a_store_and_says_how_much(tmp_path: Path, postgres_ur
 
 def test_every_column_of_every_table_is_copied(ends: Ends) -> None:
     for store in ends:
-        database = store._database  # type: ignore[attr-defined]
+        database: Any = cast("Any", store)._database
         for table, columns in COLUMNS.items():
             with database.transaction() as transaction:
                 answer = transaction.execute(f"SELECT * FROM {table}")
-                names = {part[0] for part in answer.description} - {"ordinal"} | ({"ordinal"} & set(columns))
+                names: set[str] = {part[0] for part in answer.description} - {"ordinal"} | (
+                    {"ordinal"} & set(columns)
+                )
             assert names == set(columns)

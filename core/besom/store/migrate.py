@@ -57,7 +57,7 @@ class _Dialect:
 
     mark: str  # what stands for a value
     creation: str  # the column that says in which order rows were made
-    freeze: str  # keeps writers off until the transaction ends
+    freeze: str | None  # keeps writers off until the transaction ends; None where every transaction does
     counter: str  # the latest number of a change
     advance: str  # brings it to a number
 
@@ -65,7 +65,7 @@ class _Dialect:
 _SQLITE = _Dialect(
     "?",
     "rowid",
-    "SELECT 1",  # a write transaction keeps all others off
+    None,
     "SELECT changed FROM tally WHERE sweep = ''",
     "UPDATE tally SET changed = ? WHERE sweep = ''",
 )
@@ -110,9 +110,8 @@ def migrate(source: Store, destination: Store, *, running: bool = False) -> Move
     with origin.transaction() as reading, target.transaction() as writing:
         old, new = _End(origin, reading, _dialect(source)), _End(target, writing, _dialect(destination))
         for end in (old, new):
-            end.rows(end.dialect.freeze) if end.dialect is _SQLITE else end.transaction.execute(
-                end.dialect.freeze
-            )
+            if end.dialect.freeze is not None:
+                end.transaction.execute(end.dialect.freeze)
         _refuse(old, new, running=running)
         return _copy(old, new)
 
