@@ -26,6 +26,25 @@ def besom(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+PROGRAM = {
+    "train.py": """
+import importlib
+from typing import TYPE_CHECKING
+import iniconfig, yaml
+from model.net import NAME
+
+try:
+    import no_such_package_here
+except ImportError:
+    no_such_package_here = None
+if TYPE_CHECKING:
+    import pandas
+print("imported", yaml.__version__, NAME, importlib.import_module("packaging.version").__name__)
+""",
+    "model/net.py": "import pluggy\nNAME = pluggy.__name__\n",
+}
+
+
 @pytest.fixture
 def fresh(tmp_path: Path) -> Path:
     """The interpreter of a virtual environment with pip and nothing else."""
@@ -37,7 +56,7 @@ def fresh(tmp_path: Path) -> Path:
 def test_a_fresh_environment_made_from_the_result_imports_the_program(
     fresh: Path, tmp_path: Path, project: Callable[[Mapping[str, str]], Path]
 ) -> None:
-    root = project({"train.py": "import iniconfig, pluggy, yaml\nprint('imported', yaml.__version__)\n"})
+    root = project(PROGRAM)
     found = gather_requirements(root / "train.py")
     found.refuse_missing()
     found.write(tmp_path / "job" / "requirements.txt")
@@ -56,6 +75,13 @@ def test_a_fresh_environment_made_from_the_result_imports_the_program(
     assert done.returncode == 0, done.stderr
     ran = subprocess.run([fresh, root / "train.py"], capture_output=True, text=True, check=True)
     assert ran.stdout.startswith("imported 6")
+    assert ran.stdout.split()[2:] == ["pluggy", "packaging.version"]
+    assert sorted(line.partition("==")[0] for line in found.lines) == [
+        "PyYAML",
+        "iniconfig",
+        "packaging",
+        "pluggy",
+    ]
 
     # The image has its own iniconfig now: a file that asks for another is refused before anything changes.
     clash = tmp_path / "job" / "clash.txt"
