@@ -24,7 +24,11 @@ while :; do
   wait "$agent"; code=$?
   kill -0 "$agent" 2>/dev/null || break
 done
-if [ -n "$requeue" ] && [ "$code" -ne 0 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
+if [ -n "$requeue" ] && [ "$code" -ne 0 ]; then
+  trap - TERM USR1
+  # A script that ended by itself now would be taken for a job that failed: SLURM is about to end it.
+  scontrol requeue "$SLURM_JOB_ID" && sleep 300
+fi
 exit "$code"
 """
 
