@@ -1,4 +1,4 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportMissingModuleSource=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnusedImport=false
 
 """Optuna's pruning callback for Lightning, with SweepCallback doing its work.
 
@@ -12,7 +12,7 @@ import os
 import warnings
 from typing import Any
 
-import lightning.pytorch  # noqa: F401 - the root that SweepCallback is to be made for
+import lightning.pytorch  # noqa: F401  # pyright: ignore[reportUnusedImport] - SweepCallback's root
 import optuna
 
 import besom
