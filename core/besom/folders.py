@@ -88,6 +88,10 @@ class RunFolder:
         """Exists once the program has asked `should_stop`: it ends by itself when told to stop."""
         return self.path / "polls-stop"
 
+    def beside(self, run_id: str) -> RunFolder:
+        """Give the folder of another run of the same home."""
+        return RunFolder(self.path.parent / run_id)
+
     def journal(self, attempt: int) -> Path:
         """Give the journal of one attempt."""
         return self.path / f"journal.{attempt}.jsonl"
@@ -111,6 +115,7 @@ class RunFile:
     entity: str | None = None
     metric: Metric | None = None
     resumed: bool = False  # an earlier process of this same attempt was interrupted
+    parent: str | None = None  # the run whose checkpoint it goes on from; its folder lies beside this one
 
 
 def write_run_folder(folder: RunFolder, run: Run, sweep: Sweep | None) -> None:
@@ -125,6 +130,7 @@ def write_run_folder(folder: RunFolder, run: Run, sweep: Sweep | None) -> None:
         "project": sweep.project if sweep else None,
         "entity": sweep.entity if sweep else None,
         "metric": {"name": sweep.metric.name, "goal": sweep.metric.goal} if sweep and sweep.metric else None,
+        "parent": run.parent,
     }
     folder.params_file.write_text(json.dumps(run.params))
     folder.run_file.write_text(json.dumps(described))

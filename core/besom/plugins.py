@@ -29,6 +29,9 @@ BUILTIN = {
         "random": "besom.search.random:create_random",
         "bayes": "besom.search.bayes:create_bayes",
         "custom": "besom.search.custom:create_custom",
+        "pbt": "besom.search.pbt:create_pbt",
+        "optuna": "besom_optuna.method:create_optuna",
+        "ax": "besom_ax.method:create_ax",
     },
     "besom.stoppers": {
         "asha": "besom.stopping.asha:create_asha",

@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from besom.records import Batch, Observation, Params, Progress, RunState, Sweep, SweepState, Waiting
+from besom.records import (
+    ENDED,
+    Batch,
+    Observation,
+    Params,
+    Progress,
+    Run,
+    RunState,
+    Sweep,
+    SweepState,
+    Waiting,
+)
 
 if TYPE_CHECKING:
     from besom.search.base import Method
@@ -148,6 +159,22 @@ class StoreHistory:
             after = page[-1].changed
         return found
 
+    def handed_out(self, *, after: int = 0) -> Sequence[Observation]:
+        """Give what is buffered or under way, and then what has ended since, each with its key.
+
+        What moves on while this is read is there twice rather than not at all.
+        """
+        found = [
+            Observation("", RunState.PENDING, item.params, None, 0, key=item.key)
+            for item in self.store.buffer(self.sweep_id)
+        ]
+        under_way = frozenset(RunState) - ENDED
+        found += map(_keyed, self.store.list_runs(self.sweep_id, states=under_way))
+        while page := self.store.list_runs(self.sweep_id, states=ENDED, changed_after=after, limit=PAGE):
+            found += map(_keyed, page)
+            after = page[-1].changed
+        return found
+
     def active(self) -> Sequence[Params]:
         """Give the parameters of what is running, queued or buffered."""
         found = self.store.active(self.sweep_id)
@@ -155,6 +182,10 @@ class StoreHistory:
             if item.params in found:
                 found.remove(item.params)
         return found
+
+
+def _keyed(run: Run) -> Observation:
+    return Observation(run.id, run.state, run.params, run.value, run.changed, key=run.key)
 
 
 def keep_ahead(store: Store, sweep_id: str, holder: str, *, wait: Callable[[float], bool]) -> None:

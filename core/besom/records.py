@@ -94,6 +94,31 @@ class Suggestion:
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """A run's place in population-based training: it trains one member for one generation, both from 0.
+
+    `parent` is the id of the run whose checkpoint it goes on from; None where it starts from nothing.
+    """
+
+    generation: int
+    member: int
+    parent: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The key of its suggestion; who goes on with whom is kept nowhere else."""
+        return f"pbt:{self.generation}:{self.member}:{self.parent or ''}"
+
+    @classmethod
+    def of(cls, key: str) -> Segment | None:
+        """Read a key; None for one that is of no segment."""
+        kind, *parts = key.split(":")
+        if kind != "pbt" or len(parts) != 3:
+            return None
+        return cls(int(parts[0]), int(parts[1]), parts[2] or None)
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """A suggestion in the buffer, out of date once `stale_at` runs have ended; never if that is None."""
 
@@ -192,6 +217,12 @@ class Run:
         """The lease of the latest attempt."""
         return Lease(self.id, self.attempt)
 
+    @property
+    def parent(self) -> str | None:
+        """The run whose checkpoint this one goes on from, in population-based training."""
+        segment = Segment.of(self.key)
+        return None if segment is None else segment.parent
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -265,6 +296,7 @@ class Observation:
     value: float | None
     changed: int
     summary: Mapping[str, Any] | None = None  # only where it was asked for
+    key: str | None = None  # only where it was asked for
 
 
 @dataclass(frozen=True, slots=True)

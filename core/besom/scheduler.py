@@ -22,7 +22,7 @@ __all__ = ["Idle", "Reporter", "Scheduler", "StoreHistory"]
 
 log = logging.getLogger(__name__)
 
-DEAR = frozenset({"bayes"})
+DEAR = frozenset({"bayes", "optuna", "ax"})
 """Methods whose suggestions cost more than a claim should wait for: they are made ahead."""
 
 PATIENCE = 1.0  # seconds a claim waits for the sweep's proposer
@@ -180,7 +180,9 @@ class Reporter:
 
 
 def _judge(store: Store, lease: Lease, sweep: Sweep | None) -> Judge | None:
-    if sweep is None or sweep.metric is None or not sweep.config.get("early_terminate"):
+    if sweep is None or sweep.metric is None:
+        return None
+    if sweep.method != "pbt" and not sweep.config.get("early_terminate"):
         return None  # most runs: the config is not even parsed
     from besom.sweepfile import from_mapping
 

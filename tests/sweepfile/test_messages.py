@@ -123,7 +123,7 @@ def test_a_parameter_is_right_or_told_what_is_wrong_with_it(written: str, messag
 
 TOP = [
     ("method: grdi", "1:9: method cannot be 'grdi'; did you mean 'grid'?"),
-    ("method: xyz", "1:9: method cannot be 'xyz'; known: bayes, custom, grid, random"),
+    ("method: xyz", "1:9: method cannot be 'xyz'; known: ax, bayes, custom, grid, optuna, pbt, random"),
     ("method: [grid]", "1:9: method must be text, not a list"),
     ("method: bayes", "1:9: method bayes needs a metric"),
     ("metric: loss", "metric must be a mapping; write {name: loss, goal: minimize}"),

@@ -23,7 +23,7 @@ from besom.cli.output import (
 )
 from besom.cli.rows import done_of, print_runs, run_json, seconds_of, sweep_json
 from besom.cli.session import Session, pass_session
-from besom.records import Agent, Attempt, Progress, Run, RunState, Sweep
+from besom.records import Agent, Attempt, Progress, Run, RunState, Segment, Sweep
 
 if TYPE_CHECKING:
     from besom.store.base import Store
@@ -124,6 +124,7 @@ def _show_run(store: Store, run: Run, *, as_json: bool) -> None:
         "defaults": _lines({key: value for key, value in run.config.items() if key not in run.params}),
         "summary": _lines(run.summary),
         "source": run.source,
+        **_segment(run),
         "folder": str(folder),
     }
     if run.error:
@@ -136,6 +137,15 @@ def _show_run(store: Store, run: Run, *, as_json: bool) -> None:
     if len(attempts) > 1:
         click.echo()
         print_table(ATTEMPT_COLUMNS, [_attempt_words(attempt) for attempt in attempts])
+
+
+def _segment(run: Run) -> dict[str, str]:
+    """Give a run's place in a population, and whose checkpoint it goes on from."""
+    segment = Segment.of(run.key)
+    if segment is None:
+        return {}
+    place = f"member {segment.member}, generation {segment.generation}"
+    return {"population": place, "parent": segment.parent or "-"}
 
 
 def _job_of(store: Store, run: Run) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from besom.errors import UsageError
 from besom.folders import RunFile, RunFolder
 from besom.records import Metric
 from besom.run.checkpoint import latest_checkpoint
@@ -65,20 +66,40 @@ class About:
 
     @property
     def resumed(self) -> bool:
-        """Whether this run was interrupted before, so that it should go on from `resume_path`."""
-        return self._about.attempt > 1 or self._about.resumed
+        """Whether it should go on from `resume_path`: it was interrupted before, or has a `parent`."""
+        return self._about.attempt > 1 or self._about.resumed or self._about.parent is not None
+
+    @property
+    def parent(self) -> str | None:
+        """The id of the run whose checkpoint this one goes on from, in population-based training."""
+        return self._about.parent
 
     @property
     def resume_path(self) -> Path | None:
         """The checkpoint to go on from: the last `save_checkpoint`, else the newest in `dir/checkpoints`.
 
-        None where the run was not interrupted before, and when there is none.
+        As long as the run has none of its own, that of its `parent`. None where the run was not interrupted
+        before and has no parent, and when there is none; UsageError where a parent has left none.
         """
         if not self.resumed or self._folder is None:
             return None
-        return latest_checkpoint(self._folder)
+        own = latest_checkpoint(self._folder)
+        if own is None and self._about.parent is not None:
+            return _inherited(self._folder.beside(self._about.parent), self._about.parent)
+        return own
 
     @property
     def metric(self) -> Metric | None:
         """What the sweep optimizes; None outside sweeps, and in one that names no metric."""
         return self._about.metric
+
+
+def _inherited(folder: RunFolder, parent: str) -> Path:
+    found = latest_checkpoint(folder)
+    if found is None:
+        raise UsageError(
+            f"this run goes on from run {parent}, which has left no checkpoint in {folder.path}; save one"
+            " before a run ends (run.save_checkpoint, or a file in run.dir/checkpoints), and where agents run"
+            " on several machines, keep BESOM_DIR on a filesystem that all of them share"
+        )
+    return found

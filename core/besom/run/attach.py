@@ -125,7 +125,15 @@ def assigned(run: Run, sweep: Sweep, store: Store, folder: RunFolder) -> Generat
     """
     global _assignment  # noqa: PLW0603 - what init has to find
     about = RunFile(
-        run.id, run.attempt, run.number, run.name, sweep.id, sweep.project, sweep.entity, sweep.metric
+        run.id,
+        run.attempt,
+        run.number,
+        run.name,
+        sweep.id,
+        sweep.project,
+        sweep.entity,
+        sweep.metric,
+        parent=run.parent,
     )
     live = _attached(about, folder, {}, run.params, lambda: store, store_url=store.url, keep_store=True)
     _assignment = live

@@ -10,6 +10,9 @@ from besom.space import SearchSpace
 MAX_TRIES = 10_000
 """Cursors that one call looks at: it always returns soon, with the cursor moved."""
 
+DONE = 2**62
+"""The cursor behind the last suggestion of a method that tells its end from its history."""
+
 LOOKAHEAD = 64
 """How many suggestions may wait: they do not get worse for it, and filling the buffer is rare."""
 

@@ -37,7 +37,7 @@ def create_track(config: SweepConfig, run_id: str) -> Track:
     """Give what follows one run's metric, along the resource axis that `early_terminate` names."""
     if config.metric is None:
         raise ValueError("a sweep without a metric has nothing to follow")
-    settings = config.early_terminate or {}
+    settings = config.early_terminate or config.settings
     return Track(run_id, config.metric, settings.get("resource"), settings.get("min_delta") or 0.0)
 
 
@@ -45,7 +45,12 @@ def create_judge(store: Store, lease: Lease, sweep_id: str, config: SweepConfig)
     """Give what puts an attempt's reports before the sweep's stopper; None if the sweep has none."""
     from besom.stopping.judge import Judge
 
-    stopper = create_stopper(config)
+    if "interval" in config.settings and config.method == "pbt" and config.metric is not None:
+        from besom.stopping.interval import create_interval
+
+        stopper: Stopper | None = create_interval(config, store.get_run(lease.run_id))
+    else:
+        stopper = create_stopper(config)
     if stopper is None:
         return None
     return Judge(store, lease, sweep_id, stopper, create_track(config, lease.run_id))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from besom.records import ENDED, QUEUED, Run, RunState
+from besom.errors import NotFoundError
+from besom.records import ENDED, QUEUED, Run, RunState, Segment
 from besom.stopping import create_judge
 from besom.stopping.judge import Judge, StoreBoard
 
@@ -45,26 +46,44 @@ def explain(store: Store, run: Run) -> Explanation:
     from besom.sweepfile import from_mapping
 
     config = from_mapping(sweep.config, source=f"sweep {sweep.id}")
+    if (segment := Segment.of(run.key)) is not None and "interval" not in config.settings:
+        return _plain(run, config.method, f"{_lineage(store, segment)}, and ends when its program does")
     judge = create_judge(store, run.lease, sweep.id, config)
     if judge is None or config.metric is None:
         return _plain(run, None, f"sweep {sweep.id} has no early_terminate, so nothing judges it")
-    settings = config.early_terminate or {}
-    by = str(settings["type"])
+    settings = config.early_terminate or config.settings
+    by = str(settings.get("type", config.method))
     if run.attempt:
         judge.follow_stored()
     if judge.latest is None:
         beside = f" beside a value of {settings['resource']}" if "resource" in settings else ""
         return _plain(run, by, f"it has logged no finite {config.metric.name}{beside} yet")
     verdict = judge.verdict(judge.latest)
+    sentence = _sentence(run, verdict.reason, stop=verdict.stop)
     return Explanation(
         run.id,
         run.state,
         run.stop_reason is not None,
         by,
-        _sentence(run, verdict.reason, stop=verdict.stop),
+        sentence if segment is None else f"{sentence}; {_lineage(store, segment)}",
         verdict.reason,
         _standings(judge, config.metric),
     )
+
+
+def _lineage(store: Store, segment: Segment) -> str:
+    """Say which member a run trains, and what it goes on from."""
+    who = f"it trains member {segment.member} in generation {segment.generation}"
+    if segment.parent is None:
+        return f"{who} from the start"
+    try:
+        parent = store.get_run(segment.parent)
+    except NotFoundError:
+        return f"{who} from the checkpoint of run {segment.parent}, which was removed"
+    before = Segment.of(parent.key)
+    own = before is not None and before.member == segment.member
+    whose = "its own run" if own else f"the better member {before.member if before else '?'}'s run"
+    return f"{who} from the checkpoint of {whose} {parent.id}"
 
 
 def _plain(run: Run, by: str | None, why: str) -> Explanation:

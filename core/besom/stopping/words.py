@@ -32,7 +32,7 @@ PLAIN = Words()
 
 def words_of(config: SweepConfig) -> Words:
     """Give the names that a sweep's file uses."""
-    resource = (config.early_terminate or {}).get("resource")
+    resource = (config.early_terminate or config.settings).get("resource")
     if config.metric is None:
         return Words(resource=resource)
     return Words(config.metric.name, config.metric.goal, resource)

@@ -32,6 +32,8 @@ class SweepConfig:
     run_cap: int | None = None
     max_attempts: int | None = None
     early_terminate: Mapping[str, Any] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What stands under the key that is called as the method is (`pbt`, `optuna`, `ax`)."""
     name: str | None = None
     description: str | None = None
     project: str | None = None
@@ -51,5 +53,7 @@ class SweepConfig:
     @cached_property
     def expected_runs(self) -> int | None:
         """W&B's Est. Runs: how many runs there will be, by space and `run_cap`; None when there is no end."""
-        counts = [count for count in (self.space.expected, self.run_cap) if count is not None]
+        planned = self.settings["population"] * self.settings["generations"] if self.method == "pbt" else None
+        space = planned or self.space.expected
+        counts = [count for count in (space, self.run_cap) if count is not None]
         return min(counts, default=None)

@@ -14,17 +14,18 @@ from besom.space.components import MAX_STATES
 from besom.sweepfile.config import DEFAULT_COMMAND, SweepConfig
 from besom.sweepfile.early import read_early_terminate
 from besom.sweepfile.fields import Fields, described
+from besom.sweepfile.methods import LEARNING, SETTINGS, read_settings
 from besom.sweepfile.parameters import ParameterReader, read_constraints
 from besom.sweepfile.tree import Node, Problems, did_you_mean, problem_at
 
-METHODS = ("bayes", "custom", "grid", "random")
+METHODS = ("ax", "bayes", "custom", "grid", "optuna", "pbt", "random")
 WANDB_ONLY = ("controller", "scheduler", "job", "image_uri")
 KEYS = frozenset(
     {
         *("method", "parameters", "metric", "metrics", "early_terminate", "run_cap", "program", "command"),
         *("name", "description", "project", "entity"),
         *("apiVersion", "kind", *WANDB_ONLY),
-        *("constraints", "order", "seed", "max_attempts"),  # ours
+        *("constraints", "order", "seed", "max_attempts", *SETTINGS),  # ours
     }
 )
 EXTENSION = "x-"
@@ -63,6 +64,7 @@ def read_config(root: Node, problems: Problems, text: str | None) -> SweepConfig
         run_cap=fields.whole("run_cap", least=1),
         max_attempts=fields.whole("max_attempts", least=1),
         early_terminate=read_early_terminate(fields),
+        settings=read_settings(fields),
         name=fields.text("name"),
         description=fields.text("description"),
         project=fields.text("project"),
@@ -277,8 +279,10 @@ def _ignored(fields: Fields) -> list[str]:
 
 def _check_together(fields: Fields, config: SweepConfig) -> None:
     no_metric = fields.node("metric") is None and fields.node("metrics") is None
-    if no_metric and config.method == "bayes" and "scheduler" not in fields:
-        fields.add("method", "bayes needs a metric; write metric: {name: loss, goal: minimize}")
+    if no_metric and config.method in LEARNING and "scheduler" not in fields:
+        fields.add("method", f"{config.method} needs a metric; write metric: {{name: loss, goal: minimize}}")
+    if config.method == "pbt" and config.early_terminate is not None:
+        fields.add("early_terminate", "does not go with method: pbt, whose runs give way to better ones")
     if no_metric and config.early_terminate is not None:
         fields.add("early_terminate", "needs a metric; write metric: {name: loss, goal: minimize}")
 

@@ -1,8 +1,12 @@
-"""The laws every Method keeps: subclass `MethodContract` with `name` and `method`, and pytest proves them."""
+"""The laws every Method keeps: subclass `MethodContract` with `name` and `method`, and pytest proves them.
+
+A method that runs a point more than once, as population-based training does, keeps `ProposalContract`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -55,9 +59,13 @@ class FakeHistory:
     def active(self) -> Sequence[Params]:
         return ()
 
+    def handed_out(self, *, after: int = 0) -> Sequence[Observation]:
+        keys = list(self.seen)
+        return [replace(item, key=keys[item.changed - 1]) for item in self.observations(after=after)]
 
-class MethodContract:
-    """What holds for every method; `name` is the sweep file's word for it."""
+
+class ProposalContract:
+    """What holds for every method, one that runs a point more than once included; `name` is its word."""
 
     name: str
 
@@ -88,20 +96,11 @@ class MethodContract:
             cursor = batch.cursor
         raise AssertionError("the method never said that it was exhausted")
 
-    @pytest.mark.parametrize("count", [1, 3, 64])
-    def test_a_finite_space_is_covered_once_and_ends(self, finite: SweepConfig, count: int) -> None:
-        found = [item for _, new in self.walk(finite, count) for item in new]
-        space = finite.space
-        assert space.size is not None
-        points = [point for index in range(space.size) if (point := space.nth(index)) is not None]
-        assert sorted(item.key for item in found) == sorted(space.suggestion(point).key for point in points)
-        assert len(found) == space.expected
-
     def test_what_is_suggested_is_a_point_of_the_space(self, finite: SweepConfig) -> None:
         for batch, _ in self.walk(finite, 5):
             for item in batch.suggestions:
                 assert finite.space.check(item.params) == []
-                assert finite.space.suggestion(item.params) == item
+                assert finite.space.suggestion(item.params).params == item.params
 
     def test_a_batch_holds_no_more_than_asked_for(self, finite: SweepConfig) -> None:
         for count in (1, 2, 7):
@@ -135,3 +134,21 @@ class MethodContract:
         batches = list(self.walk(self.config(sweep), 8))
         assert all(not batch.suggestions for batch, _ in batches)
         assert batches[-1][0].exhausted
+
+
+class MethodContract(ProposalContract):
+    """What holds for every method whose suggestions are points of the space, each of which runs once."""
+
+    @pytest.mark.parametrize("count", [1, 3, 64])
+    def test_a_finite_space_is_covered_once_and_ends(self, finite: SweepConfig, count: int) -> None:
+        found = [item for _, new in self.walk(finite, count) for item in new]
+        space = finite.space
+        assert space.size is not None
+        points = [point for index in range(space.size) if (point := space.nth(index)) is not None]
+        assert sorted(item.key for item in found) == sorted(space.suggestion(point).key for point in points)
+        assert len(found) == space.expected
+
+    def test_a_suggestion_has_the_key_of_its_point(self, finite: SweepConfig) -> None:
+        for batch, _ in self.walk(finite, 5):
+            for item in batch.suggestions:
+                assert finite.space.suggestion(item.params) == item

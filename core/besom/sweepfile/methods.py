@@ -1,0 +1,77 @@
+"""Reads the settings of a method, under the key that is called as the method is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from besom.sweepfile.fields import Fields, described
+
+LEARNING = frozenset({"bayes", "pbt", "optuna", "ax"})
+"""Methods that need a metric."""
+
+SETTINGS = ("pbt", "optuna", "ax")
+"""Methods with settings."""
+
+PBT_KEYS = ("population", "generations", "interval", "resource", "quantile", "perturb", "resample")
+
+
+def read_settings(fields: Fields) -> Mapping[str, Any]:
+    """Give the settings of the sweep's method, with defaults; those of other methods are noted as wrong."""
+    node = fields.node("method")
+    method = node.value if node is not None else None
+    for key in SETTINGS:
+        if key in fields and key != method:
+            fields.add(key, f"has the settings of method: {key}, but the method is {method}")
+    if method not in SETTINGS:
+        return {}
+    own = fields.node(str(method))
+    if own is not None and not isinstance(own.value, dict):
+        fields.add(str(method), f"must be a mapping, not {described(own)}")
+        own = None
+    if method != "pbt":  # what an engine takes, it knows itself
+        plain: dict[str, Any] = own.plain() if own is not None else {}
+        return plain
+    if own is None:
+        fields.add("method", "pbt needs pbt: {population: 8, generations: 10}")
+        return {"population": 1, "generations": 1}
+    return _pbt(Fields(own, "pbt", fields.problems))
+
+
+def _pbt(own: Fields) -> dict[str, Any]:
+    own.only(PBT_KEYS)
+    own.require("population", "generations")
+    settings: dict[str, Any] = {
+        "population": own.whole("population", least=2) or 2,
+        "generations": own.whole("generations", least=1) or 1,
+        "quantile": _share(own, "quantile", 0.25, 0.5),
+        "resample": _share(own, "resample", 0.25, 1.0),
+        "perturb": _perturb(own),
+    }
+    if (interval := own.whole("interval", least=1)) is not None:
+        settings["interval"] = interval
+    if (resource := own.text("resource")) is not None:
+        settings["resource"] = resource
+        if "interval" not in own:
+            own.add("resource", "says what interval counts; write interval too")
+    return settings
+
+
+def _share(own: Fields, key: str, default: float, most: float) -> float:
+    share = own.number(key, default)
+    if share is not None and not 0 <= share <= most:
+        own.add(key, f"must be between 0 and {most:g}, not {share!r}")
+    return default if share is None else share
+
+
+def _perturb(own: Fields) -> tuple[float, ...]:
+    node = own.node("perturb")
+    if node is None:
+        return (0.8, 1.2)
+    given: Any = node.plain()
+    items = cast("list[Any]", given) if isinstance(given, list) else []
+    numbers = [item for item in items if isinstance(item, (int, float)) and not isinstance(item, bool)]
+    if not numbers or len(numbers) < len(items) or min(numbers) <= 0:
+        own.add("perturb", "must be a list of factors above 0, such as [0.8, 1.2]")
+        return (0.8, 1.2)
+    return tuple(float(number) for number in numbers)

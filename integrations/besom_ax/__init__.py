@@ -1,0 +1,1 @@
+"""Ax as a besom method: `method: ax`."""

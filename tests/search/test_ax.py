@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from besom.errors import UsageError
+from besom.records import Observation, RunState
+from besom.search import create_method
+from besom.search.base import Method
+from besom.sweepfile import SweepConfig, from_mapping
+from besom.testing.methods import MethodContract
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+class TestAxContract(MethodContract):
+    name = "ax"
+
+    def method(self, config: SweepConfig) -> Method:
+        return create_method(config)
+
+    def config(self, sweep: Mapping[str, Any]) -> SweepConfig:
+        """Ax's first, random points alone: its models take a second each, and the laws are of hundreds."""
+        return super().config({"ax": {"initialization_budget": 1000}, **sweep})
+
+
+class Runs:
+    """The ended runs of a sweep, and points under way."""
+
+    def __init__(self) -> None:
+        self.ended: list[Observation] = []
+        self.under_way: list[Mapping[str, Any]] = []
+
+    def observations(self, *, after: int = 0) -> list[Observation]:
+        return [item for item in self.ended if item.changed > after]
+
+    def active(self) -> list[Mapping[str, Any]]:
+        return self.under_way
+
+    def end(
+        self, params: Mapping[str, Any], value: float | None, state: RunState = RunState.FINISHED
+    ) -> None:
+        number = len(self.ended) + 1
+        self.ended.append(Observation(f"r{number}", state, params, value, number))
+
+
+def _config(parameters: Mapping[str, Any], **ax: Any) -> SweepConfig:
+    metric = {"name": "loss", "goal": "minimize"}
+    return from_mapping({"method": "ax", "metric": metric, "seed": 5, "parameters": parameters, "ax": ax})
+
+
+@pytest.mark.slow
+def test_it_learns_from_runs_that_ended_failed_and_are_under_way() -> None:
+    config = _config(
+        {
+            "x": {"min": -5.0, "max": 5.0},
+            "layers": {"min": 1, "max": 8},
+            "opt": {"values": ["adam", "sgd", None]},
+            "momentum": {"min": 0.0, "max": 0.9, "when": {"opt": "sgd"}},
+        }
+    )
+    history, cursor = Runs(), 0
+    for step in range(12):
+        batch = create_method(config).suggest(cursor, 1, history)
+        [item] = batch.suggestions
+        assert config.space.check(item.params) == []
+        history.under_way = [item.params] if step == 8 else []
+        if step != 8:
+            failed = step % 6 == 5
+            value = None if failed else (item.params["x"] - 2) ** 2 + item.params["layers"]
+            history.end(item.params, value, RunState.FAILED if failed else RunState.FINISHED)
+        cursor = batch.cursor
+    values = [item.value for item in history.ended if item.value is not None]
+    assert min(values[6:]) < min(values[:6])
+
+
+@pytest.mark.slow
+def test_a_new_process_goes_on_where_another_stopped() -> None:
+    config = _config({"x": {"min": -5.0, "max": 5.0}})
+    old, history, cursor = create_method(config), Runs(), 0
+    for _ in range(8):
+        batch = old.suggest(cursor, 1, history)
+        assert batch == create_method(config).suggest(cursor, 1, history)
+        history.end(batch.suggestions[0].params, batch.suggestions[0].params["x"] ** 2)
+        cursor = batch.cursor
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"stratgy": "fast"}, "ax takes no 'stratgy'; did you mean 'strategy'?"),
+        ({"strategy": "qualty"}, "ax.strategy cannot be 'qualty'; did you mean 'quality'?"),
+        ({"initialization_budget": 0}, "ax.initialization_budget must be a whole number above 0"),
+    ],
+)
+def test_wrong_settings_are_told(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        create_method(_config({"x": {"min": 0.0, "max": 1.0}}, **settings))
+    assert message in str(caught.value)

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import besom
+from besom.errors import UsageError
+from besom.records import Batch, Observation, RunState
+from besom.search import create_method
+from besom.search.base import Method
+from besom.sweepfile import SweepConfig, from_mapping
+from besom.testing.methods import MethodContract
+
+MIXED: dict[str, Any] = {
+    "lr": {"distribution": "log_uniform_values", "min": 1e-5, "max": 1e-1},
+    "drop": {"distribution": "q_uniform", "min": 0.0, "max": 0.5, "q": 0.05},
+    "noise": {"distribution": "normal", "mu": 0.0, "sigma": 1.0},
+    "width": {"distribution": "q_log_uniform_values", "min": 8, "max": 512, "q": 8},
+    "layers": {"min": 1, "max": 8},
+    "act": {"values": ["relu", "gelu", None, [1, 2]]},
+    "opt": {"values": ["adam", "sgd"]},
+    "momentum": {"min": 0.0, "max": 0.99, "when": {"opt": "sgd"}},
+    "model": {"parameters": {"depth": {"values": [2, 4, 8]}, "bias": {"value": True}}},
+}
+
+
+@pytest.mark.slow
+class TestOptunaContract(MethodContract):
+    name = "optuna"
+
+    def method(self, config: SweepConfig) -> Method:
+        return create_method(config)
+
+
+class Runs:
+    """The ended runs of a sweep, and points under way."""
+
+    def __init__(self, ended: list[Observation] | None = None) -> None:
+        self.ended = ended or []
+        self.under_way: list[Mapping[str, Any]] = []
+
+    def observations(self, *, after: int = 0) -> list[Observation]:
+        return [item for item in self.ended if item.changed > after]
+
+    def active(self) -> list[Mapping[str, Any]]:
+        return self.under_way
+
+    def end(
+        self, params: Mapping[str, Any], value: float | None, state: RunState = RunState.FINISHED
+    ) -> None:
+        number = len(self.ended) + 1
+        self.ended.append(Observation(f"r{number}", state, params, value, number))
+
+
+def _config(parameters: Mapping[str, Any], **optuna: Any) -> SweepConfig:
+    metric = {"name": "loss", "goal": "minimize"}
+    return from_mapping(
+        {"method": "optuna", "metric": metric, "seed": 5, "parameters": parameters, "optuna": optuna}
+    )
+
+
+@pytest.mark.parametrize(
+    "sampler", ["TPESampler", "RandomSampler", "CmaEsSampler", "QMCSampler", "NSGAIISampler"]
+)
+def test_every_kind_of_parameter_and_of_ending_is_told_to_any_sampler(sampler: str) -> None:
+    config = _config(MIXED, sampler=sampler)
+    history, cursor = Runs(), 0
+    for step in range(25):
+        batch = create_method(config).suggest(cursor, 1, history)
+        [item] = batch.suggestions
+        assert config.space.check(item.params) == []
+        ended = [(1.0 * step, RunState.FINISHED), (None, RunState.FAILED), (2.0, RunState.STOPPED)][step % 3]
+        history.end(item.params, *ended)
+        cursor = batch.cursor
+
+
+@pytest.mark.parametrize("sampler", ["TPESampler", "CmaEsSampler"])
+def test_a_new_process_goes_on_where_another_stopped(sampler: str) -> None:
+    config = _config({"x": {"min": -5.0, "max": 5.0}, "y": {"min": -5.0, "max": 5.0}}, sampler=sampler)
+    old, history, cursor = create_method(config), Runs(), 0
+    for _ in range(30):
+        batch = old.suggest(cursor, 1, history)
+        assert batch == create_method(config).suggest(cursor, 1, history)
+        [item] = batch.suggestions
+        history.end(item.params, item.params["x"] ** 2 + item.params["y"] ** 2)
+        cursor = batch.cursor
+
+
+@pytest.mark.parametrize("sampler", ["TPESampler", "CmaEsSampler", "GPSampler"])
+def test_it_learns(sampler: str) -> None:
+    config = _config({"x": {"min": -5.0, "max": 5.0}, "y": {"min": -5.0, "max": 5.0}}, sampler=sampler)
+    method, history, cursor = create_method(config), Runs(), 0
+    for _ in range(60 if sampler != "GPSampler" else 25):
+        batch: Batch = method.suggest(cursor, 1, history)
+        [item] = batch.suggestions
+        history.end(item.params, (item.params["x"] - 2) ** 2 + (item.params["y"] + 1) ** 2)
+        cursor = batch.cursor
+    late = [item.value for item in history.ended[-8:] if item.value is not None]
+    early = [item.value for item in history.ended[:8] if item.value is not None]
+    assert sorted(late)[4] < 0.3 * sorted(early)[4]
+
+
+def test_what_runs_is_known_to_the_sampler() -> None:
+    config = _config({"x": {"min": 0.0, "max": 1.0}}, n_startup_trials=2)
+    history = Runs()
+    for x in (0.1, 0.3, 0.5, 0.7, 0.9):
+        history.end({"x": x}, (x - 0.5) ** 2)
+    [alone] = create_method(config).suggest(5, 1, history).suggestions
+    history.under_way = [{"x": 0.45}, {"x": 0.5001}, {"x": 0.55}]
+    [beside] = create_method(config).suggest(5, 1, history).suggestions
+    assert alone != beside
+
+
+def test_several_goals_are_searched_at_once(tmp_path: Path) -> None:
+    goals = [{"name": "a", "goal": "minimize"}, {"name": "b", "goal": "maximize"}]
+    config = {
+        "method": "optuna",
+        "metrics": goals,
+        "run_cap": 20,
+        "parameters": {"x": {"min": 0.0, "max": 1.0}},
+    }
+    with besom.Sweep(config, store=f"sqlite:///{tmp_path}/s.db") as sweep:
+        while (run := sweep.ask()) is not None:
+            sweep.tell(run, {"a": run.params["x"], "b": run.params["x"] ** 2})
+        assert sweep.store.progress(sweep.id).started == 20
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sampler": "TPESampel"}, "optuna.sampler cannot be 'TPESampel'; did you mean 'TPESampler'?"),
+        ({"n_startup_trails": 3}, "TPESampler takes no 'n_startup_trails'; did you mean 'n_startup_trials'?"),
+        ({"sampler": "QMCSampler", "qmc_type": "sobel"}, "QMCSampler: "),
+    ],
+)
+def test_wrong_settings_are_told(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        create_method(_config({"x": {"min": 0.0, "max": 1.0}}, **settings))
+    assert message in str(caught.value)
+
+
+def test_without_optuna_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    with pytest.raises(UsageError, match=r"pip install 'besom\[optuna\]'"):
+        create_method(_config({"x": {"min": 0.0, "max": 1.0}}))
