@@ -1,1 +1,0 @@
-"""Agents on a Ray cluster."""
