@@ -36,6 +36,9 @@ HANDING_OUT = frozenset({SweepState.PENDING, SweepState.RUNNING})
 KEEP = 16
 """Results that may come before a suggestion made without them is out of date."""
 
+RUNGS = frozenset({"asha", "hyperband"})
+"""The types of early termination whose marks are a run's losses, so that runs can be compared there."""
+
 LEASE_SECONDS = 5.0
 FIRST_LEASE = 30.0  # until the history is read, which nothing else may hold up
 GRACE = 0.1  # seconds after a result in which its agent claims the next run, as a rule
@@ -110,7 +113,9 @@ class Proposer:
         if room == 0:
             return None
         method = self.method(sweep)
-        history = StoreHistory(self.store, sweep.id, tuple(instead_of), summaries=_several(sweep))
+        history = StoreHistory(
+            self.store, sweep.id, tuple(instead_of), summaries=_several(sweep), marks=_at_rungs(sweep)
+        )
         count = 1 if instead_of else max(self._stride, method.lookahead)
         if room is not None and self._stride == 0:
             count = min(count, room)
@@ -148,12 +153,13 @@ class StoreHistory:
     sweep_id: str
     without: tuple[Waiting, ...] = ()  # suggestions to leave out of what is active
     summaries: bool = False
+    marks: bool = False
 
     def observations(self, *, after: int = 0) -> Sequence[Observation]:
         """Give ended runs with `changed` above `after`, in that order."""
         found: list[Observation] = []
         while page := self.store.observations(
-            self.sweep_id, after=after, limit=PAGE, summaries=self.summaries
+            self.sweep_id, after=after, limit=PAGE, summaries=self.summaries, marks=self.marks
         ):
             found += page
             after = page[-1].changed
@@ -262,6 +268,12 @@ class _Keeper:
 def _several(sweep: Sweep) -> bool:
     """Say whether runs are judged by more than one number."""
     return "metrics" in sweep.config or (sweep.metric is not None and bool(sweep.metric.limits))
+
+
+def _at_rungs(sweep: Sweep) -> bool:
+    """Say whether runs stop at rungs, and the method wants to know what they had there."""
+    early = sweep.config.get("early_terminate") or {}
+    return sweep.method == "bayes" and early.get("type") in RUNGS
 
 
 def depth(running: int) -> int:

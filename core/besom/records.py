@@ -297,6 +297,7 @@ class Observation:
     changed: int
     summary: Mapping[str, Any] | None = None  # only where it was asked for
     key: str | None = None  # only where it was asked for
+    marks: Mapping[int, float] | None = None  # finite losses by rung, only where they were asked for
 
 
 @dataclass(frozen=True, slots=True)

@@ -307,11 +307,17 @@ class Store(Protocol):
     # ---- what methods and stoppers learn
 
     def observations(
-        self, sweep_id: str, *, after: int = 0, limit: int = 1000, summaries: bool = False
+        self,
+        sweep_id: str,
+        *,
+        after: int = 0,
+        limit: int = 1000,
+        summaries: bool = False,
+        marks: bool = False,
     ) -> list[Observation]:
         """Give ended runs with `changed` above `after`, in that order: a method reads on from what it has.
 
-        Each with its summary if `summaries` are asked for.
+        Each with its summary if `summaries` are asked for, with its finite losses at rungs if `marks` are.
         """
         ...
 

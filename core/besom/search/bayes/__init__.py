@@ -2,6 +2,7 @@
 
 points      params <-> rows of numbers              encoding    what rows mean; features for the model
 records     the history as arrays                   goals       several goals as one
+fidelity    runs that were stopped early
 outputs     metric values -> standardized ones
 kernel, gp  the model and its hyperparameters       model       evidence -> model -> acquisition
 acquisition log expected improvement x success      region      where to search in many dimensions

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from besom.records import Metric, Observation, Params, RunState, metric_value
+from besom.search.bayes.fidelity import END, Losses, comparable, enough_runs
 from besom.search.bayes.goals import scalarize
 from besom.search.bayes.kernel import Array
 from besom.search.bayes.model import Evidence
@@ -26,7 +27,8 @@ class Ledger:
 
     A run counts as a failure if it failed or crashed, or finished without a finite value. With `impute:
     latest` or `best`, a failed run that has reported a value counts with that value. Other runs without a
-    value (stopped early, killed) teach nothing, but are not repeated.
+    value (stopped early, killed) teach nothing, but are not repeated. Where runs stop at rungs and there is
+    one goal, they are compared at one rung (`fidelity`).
     """
 
     def __init__(self, translation: Translation, metric: Metric | None, goals: Sequence[Metric] = ()) -> None:
@@ -44,6 +46,7 @@ class Ledger:
         self._margins = np.empty((64, 2 * len(self.limits)))
         self._kinds = np.empty(64, dtype=np.int8)
         self._count = 0
+        self._losses: Losses | None = None  # until a run comes with marks
 
     def update(self, observations: Sequence[Observation]) -> None:
         """Take in ended runs that are new or have changed."""
@@ -58,6 +61,8 @@ class Ledger:
             self.seen.add(self.translation.domain.keys(point[None])[0])
             self._place[item.run_id] = self._count
             self._append(point, self._reading(item))
+            if item.marks is not None and not self.others:
+                self._keep_losses(item.marks, stopped=item.state is RunState.STOPPED)
 
     def __len__(self) -> int:
         return len(self._place)
@@ -73,9 +78,14 @@ class Ledger:
         kinds = self._kinds[kept]
         pending = [point for params in active if (point := self.translation.point(params)) is not None]
         good = kept[kinds == _GOOD]
+        values = self._values[good]
+        if self._losses is not None:
+            enough = enough_runs(len(self.translation.domain.axes))
+            values = comparable(self._losses.of(good), enough)[:, None]
+            known = np.isfinite(values[:, 0])
+            good, values = good[known], values[known]
         margins = self._margins[good]
         margins = margins[:, np.isfinite(margins).all(0)]  # the others are of bounds that are not there
-        values = self._values[good]
         return Evidence(
             self._points[good],
             values[:, 0]
@@ -96,6 +106,17 @@ class Ledger:
         if told.kind == _GOOD:
             self._values[self._count], self._margins[self._count] = told.values, told.margins
         self._count += 1
+
+    def _keep_losses(self, marks: Mapping[int, float], *, stopped: bool) -> None:
+        """Keep what the run that came last had at the rungs, and at the end if it got there."""
+        last = self._count - 1
+        if self._kinds[last] == _GOOD:
+            if self._losses is None:
+                self._losses = Losses()
+            losses = {float(rung): loss for rung, loss in marks.items()}
+            if not stopped:
+                losses[END] = float(self._values[last, 0])
+            self._losses.put(last, losses)
 
     def _reading(self, item: Observation) -> _Told:
         failed = item.state in _FAILED

@@ -133,10 +133,16 @@ class Reading(Part):
         return history_of(rows[0]) if rows else None
 
     def observations(
-        self, sweep_id: str, *, after: int = 0, limit: int = 1000, summaries: bool = False
+        self,
+        sweep_id: str,
+        *,
+        after: int = 0,
+        limit: int = 1000,
+        summaries: bool = False,
+        marks: bool = False,
     ) -> list[Observation]:
         """Walk the index on `changed`."""
-        columns = {"sweep": sweep_id, "after": after, "limit": limit, "summaries": summaries}
+        columns = {"sweep": sweep_id, "after": after, "limit": limit, "summaries": summaries, "marks": marks}
         return [
             Observation(
                 run_id=run_id,
@@ -145,8 +151,11 @@ class Reading(Part):
                 value=value,
                 changed=changed,
                 summary=None if summary is None else params_of(summary),
+                marks=None
+                if left is None
+                else {int(rung): float(loss) for rung, loss in params_of(left).items()},
             )
-            for run_id, state, params, value, changed, summary in self._database.read(
+            for run_id, state, params, value, changed, summary, left in self._database.read(
                 self._sql.observations, columns
             )
         ]

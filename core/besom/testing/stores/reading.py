@@ -164,6 +164,16 @@ class ReadingContract(Ground):
         (told,) = store.observations(sweep.id, summaries=True)
         assert (told.value, told.summary) == (1.5, {"loss": 1.5, "size": 3})
 
+    def test_observations_bring_marks_when_asked(self, store: Store) -> None:
+        sweep = sweep_with(store, 2)
+        for marks in ({1: 0.5, 3: -2.0, 9: float("inf")}, {}):
+            run = claim(store, sweep)
+            for rung, loss in marks.items():
+                store.mark(sweep.id, run.id, rung, loss)
+            store.finish(run.lease, Outcome(RunState.STOPPED, value=1.5))
+        assert [item.marks for item in store.observations(sweep.id)] == [None, None]
+        assert [item.marks for item in store.observations(sweep.id, marks=True)] == [{1: 0.5, 3: -2.0}, {}]
+
     def test_observations_go_on_from_where_a_method_left_off(self, store: Store) -> None:
         sweep = sweep_with(store, 12)
         runs = [claim(store, sweep) for _ in range(12)]

@@ -15,7 +15,8 @@ WHERE coalesce(sweep, '') = coalesce(%(sweep)s::text, '') AND changed > %(after)
 ORDER BY changed LIMIT nullif(%(limit)s::bigint, -1);
 
 -- name: observations
-SELECT id, state, params, value, changed, CASE WHEN %(summaries)s THEN summary END FROM run
+SELECT id, state, params, value, changed, CASE WHEN %(summaries)s THEN summary END, CASE WHEN %(marks)s THEN
+    coalesce((SELECT json_object_agg(rung, loss)::text FROM mark WHERE mark.run = run.id AND abs(loss) < 1e300), '{}') END FROM run
 WHERE sweep = %(sweep)s AND changed > %(after)s AND state IN ('finished', 'stopped', 'failed', 'crashed', 'killed')
 ORDER BY changed LIMIT nullif(%(limit)s::bigint, -1);
 

@@ -15,7 +15,8 @@ WHERE sweep IS :sweep AND changed > :after AND (:states IS NULL OR state IN (SEL
 ORDER BY changed LIMIT :limit;
 
 -- name: observations
-SELECT id, state, params, value, changed, iif(:summaries, summary, NULL) FROM run
+SELECT id, state, params, value, changed, iif(:summaries, summary, NULL), iif(:marks,
+    (SELECT json_group_object(rung, loss) FROM mark WHERE mark.run = run.id AND abs(loss) < 1e300), NULL) FROM run
 WHERE sweep = :sweep AND changed > :after AND state IN ('finished', 'stopped', 'failed', 'crashed', 'killed')
 ORDER BY changed LIMIT :limit;
 
