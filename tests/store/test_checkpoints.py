@@ -96,6 +96,16 @@ def test_a_checkpoint_that_fails_takes_nothing_from_what_was_committed(
     store.close()
 
 
+def test_a_lock_file_that_somebody_empties_costs_no_more_than_the_count(path: Path) -> None:
+    store = open_sqlite(str(path))
+    run = started(store)
+    for seq in range(1, ROWS):
+        path.with_name(f"{path.name}.lock").write_bytes(b"" if seq % 3 else b"\xff" * 20)
+        report(store, run, range(seq, seq + 1))
+    assert len(store.history(run.id)) == ROWS - 1
+    store.close()
+
+
 def test_a_forked_child_counts_in_the_same_place(path: Path) -> None:
     store = open_sqlite(str(path))
     run = started(store)

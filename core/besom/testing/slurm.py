@@ -103,16 +103,15 @@ class SlurmCluster:
         return done.stdout
 
     def start_again(self, job_id: str) -> None:
-        """Wait until a job has been requeued and started again; SLURM itself would take two minutes."""
+        """Wait until a job has been requeued, and have it start soon; SLURM itself would take two minutes."""
 
-        def started() -> bool:
+        def requeued() -> bool:
             told = self.run("scontrol", "show", "job", job_id)
-            if "JobState=PENDING" in told and "Restarts=0" not in told:
-                self.run("scontrol", "update", f"JobId={job_id}", "StartTime=now")
-            begun = "JobState=RUNNING" in told or "JobState=COMPLETED" in told
-            return begun and "Restarts=0" not in told
+            return "JobState=PENDING" in told and "Restarts=0" not in told
 
-        self._wait(started)
+        self._wait(requeued)
+        # Not at once: its node has just been told to end this job, and refuses it for a second or two.
+        self.run("scontrol", "update", f"JobId={job_id}", "StartTime=now+5")
 
     def cancel_all(self) -> None:
         """End every job, and wait until none is left."""

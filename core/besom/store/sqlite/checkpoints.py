@@ -11,7 +11,6 @@ may touch.
 
 from __future__ import annotations
 
-import mmap
 import os
 import sqlite3
 from contextlib import suppress
@@ -33,14 +32,22 @@ class Checkpoints:
     def __init__(self, turns: Turns, every: int) -> None:
         self._turns = turns
         self._every = every
-        self._counter: memoryview | None = None
+        self._batch = max(1, every // 64)  # what this process counts by itself before it tells the others
+        self._own = 0
 
     def note(self) -> bool:
         """Count a COMMIT, during its turn; says whether it falls to this process to copy the log."""
-        counter = self._counter or self._open()
-        due = counter[0] + 1 >= self._every
-        counter[0] = 0 if due else counter[0] + 1
-        return due
+        self._own += 1
+        if self._own < self._batch:
+            return False
+        with suppress(OSError):  # the transaction is committed, whatever becomes of the count
+            file = self._turns.lock_file
+            total = int.from_bytes(os.pread(file, COUNTER, 0), "little") + self._own
+            due = total >= self._every
+            os.pwrite(file, (0 if due else total).to_bytes(COUNTER, "little"), 0)
+            self._own = 0
+            return due
+        return False
 
     def copy(self, connection: sqlite3.Connection) -> None:
         """Copy the log into the file, after the turn; a failure leaves it to the next one."""
@@ -51,14 +58,3 @@ class Checkpoints:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             finally:
                 self._turns.end()
-
-    def close(self) -> None:
-        """Forget the counter, with the lock file that it lies in."""
-        self._counter = None
-
-    def _open(self) -> memoryview:
-        file = self._turns.lock_file
-        if os.fstat(file).st_size < COUNTER:
-            os.ftruncate(file, COUNTER)
-        self._counter = memoryview(mmap.mmap(file, COUNTER)).cast("Q")
-        return self._counter

@@ -93,7 +93,6 @@ class Database:
         self._closed = True
         while self._connections:
             self._connections.popitem()[1].sqlite.close()
-        self.checkpoints.close()
         self.turns.close()
         if self.flushes is not None:
             self.flushes.close()
@@ -103,7 +102,6 @@ class Database:
         # Closing the parent's connections here would break its locks, so they are kept and never used again.
         _inherited.extend(self._connections.values())
         self._connections = {}
-        self.checkpoints.close()
         self.turns.forget()
         if self.flushes is not None:
             self.flushes.forget()
