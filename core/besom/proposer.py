@@ -7,10 +7,10 @@ keeps the buffer right is the cursor, which only one offer moves on from where i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from besom.records import (
     ENDED,
@@ -272,7 +272,7 @@ def _several(sweep: Sweep) -> bool:
 
 def _at_rungs(sweep: Sweep) -> bool:
     """Say whether runs stop at rungs, and the method wants to know what they had there."""
-    early = sweep.config.get("early_terminate") or {}
+    early: Mapping[str, Any] = sweep.config.get("early_terminate") or {}
     return sweep.method == "bayes" and early.get("type") in RUNGS
 
 

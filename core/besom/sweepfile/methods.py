@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from besom.sweepfile.fields import Fields, described
@@ -69,7 +69,7 @@ def _perturb(own: Fields) -> tuple[float, ...]:
     if node is None:
         return (0.8, 1.2)
     given: Any = node.plain()
-    items = cast("list[Any]", given) if isinstance(given, list) else []
+    items = cast("Sequence[Any]", given) if isinstance(given, list) else ()
     numbers = [item for item in items if isinstance(item, (int, float)) and not isinstance(item, bool)]
     if not numbers or len(numbers) < len(items) or min(numbers) <= 0:
         own.add("perturb", "must be a list of factors above 0, such as [0.8, 1.2]")
