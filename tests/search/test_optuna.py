@@ -89,7 +89,9 @@ def test_a_new_process_goes_on_where_another_stopped(sampler: str) -> None:
         cursor = batch.cursor
 
 
-@pytest.mark.parametrize("sampler", ["TPESampler", "CmaEsSampler", "GPSampler"])
+@pytest.mark.parametrize(
+    "sampler", ["TPESampler", "CmaEsSampler", pytest.param("GPSampler", marks=pytest.mark.slow)]
+)
 def test_it_learns(sampler: str) -> None:
     config = _config({"x": {"min": -5.0, "max": 5.0}, "y": {"min": -5.0, "max": 5.0}}, sampler=sampler)
     method, history, cursor = create_method(config), Runs(), 0

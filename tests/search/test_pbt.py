@@ -310,12 +310,14 @@ parameters: {rate: {min: 0.05, max: 0.5}}
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("where", ["sqlite", "postgresql"])
 def test_a_population_survives_the_death_of_its_agent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, where: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BESOM_DIR", str(tmp_path / ".besom"))
-    with open_lab(tmp_path) as lab:
+    url = request.getfixturevalue("postgres_url") if where == "postgresql" else None
+    with open_lab(tmp_path, url=url) as lab:
         lab.write("train.py", PROGRAM)
         sweep = lab.sweep(SWEEP)
         monkeypatch.setenv("DEADLY", "1")

@@ -20,8 +20,8 @@ from besom.search.permutation import permuted
 if TYPE_CHECKING:
     from besom.sweepfile import SweepConfig
 
-TRIES = 16
-"""Proposals that may be of no use before another point is looked for."""
+TRIES = 4
+"""Proposals that may be of no use before another point is looked for: each may cost an engine seconds."""
 
 DRAWS = 10_000
 """Random points that constraints may rule out before an infinite space is given up."""
