@@ -42,6 +42,8 @@ BUILTIN = {
         "wilcoxon": "besom.stopping.wilcoxon:create_wilcoxon",
     },
     "besom.launchers": {
+        "batch": "besom_aws.batch:BatchLauncher",
+        "ecs": "besom_aws.ecs:EcsLauncher",
         "local": "besom.launch.local:LocalLauncher",
         "slurm": "besom_slurm.launcher:SlurmLauncher",
     },
@@ -51,11 +53,15 @@ BUILTIN = {
     },
     "besom.macros": {"args_hydra": "besom_hydra.macro:ARGS_HYDRA"},
     "besom.commands": {
+        "publish": "besom_aws.commands:publish",
         "requirements": "besom_sagemaker.commands.requirements:requirements",
         "sagemaker": "besom_sagemaker.commands.sagemaker:sagemaker",
         "secrets": "besom_sagemaker.commands.secrets:secrets",
     },
-    "besom.doors": {"sagemaker_auth": "besom_sagemaker.auth:sagemaker_auth"},
+    "besom.doors": {
+        "queue_agent": "besom_aws.agent:run_queue_agent",
+        "sagemaker_auth": "besom_sagemaker.auth:sagemaker_auth",
+    },
 }
 
 

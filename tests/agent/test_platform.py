@@ -14,6 +14,8 @@ from besom.testing.agents import Lab
         ({"SLURM_JOB_ID": "17"}, "slurm:17"),
         ({"SLURM_JOB_ID": "19", "SLURM_ARRAY_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": "2"}, "slurm:17_2"),
         ({"AWS_BATCH_JOB_ID": "a1:3"}, "batch:a1:3"),
+        ({"ECS_CONTAINER_METADATA_URI_V4": f"http://169.254.170.2/v4/{'0a' * 16}-42"}, f"ecs:{'0a' * 16}"),
+        ({"ECS_CONTAINER_METADATA_URI_V4": "http://169.254.170.2/v4/0a-11-42"}, None),
         ({"BESOM_JOB": "ray:07", "SLURM_JOB_ID": "17"}, "ray:07"),
     ],
 )

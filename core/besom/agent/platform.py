@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 _JOBS = (
@@ -12,6 +13,8 @@ _JOBS = (
     ("pbs", ("PBS_JOBID",), ""),
     ("lsf", ("LSB_JOBID",), ""),
 )
+# On Fargate a container's id begins with its task's; elsewhere only a call to this address would tell.
+_FARGATE = re.compile(r".*/v4/(?P<task>[0-9a-f]{32})-\d+")
 
 
 def this_job(environment: Mapping[str, str]) -> str | None:
@@ -24,4 +27,5 @@ def this_job(environment: Mapping[str, str]) -> str | None:
     for scheduler, names, separator in _JOBS:
         if all(environment.get(name) for name in names):
             return f"{scheduler}:{separator.join(environment[name] for name in names)}"
-    return None
+    found = _FARGATE.fullmatch(environment.get("ECS_CONTAINER_METADATA_URI_V4", ""))
+    return f"ecs:{found['task']}" if found else None

@@ -60,6 +60,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
 INTEGRATIONS: dict[str, dict[str, tuple[str, str]]] = {
     # The extra that brings what the command imports, and what it does; `plugins.BUILTIN` says where it is.
     "Platforms": {
+        "publish": ("aws", "Hand a sweep to agents by an SQS queue."),
         "requirements": ("sagemaker", "Write the requirements.txt that a program needs elsewhere."),
         "sagemaker": ("sagemaker", "Run sweeps as SageMaker training jobs."),
         "secrets": ("sagemaker", "Put credentials where jobs read them, and give references."),

@@ -13,6 +13,8 @@ from besom.cli.session import Session
 PLATFORMS = {
     # What `besom launch --help` says of each, so that it imports none of them.
     "local": "On this machine, in the background.",
+    "batch": "As an array job of AWS Batch; what a spot host loses is tried again.",
+    "ecs": "As tasks of Amazon ECS.",
     "slurm": "As SLURM jobs; each goes on with its run when it is requeued.",
 }
 
