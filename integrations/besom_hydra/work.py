@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -50,6 +50,7 @@ class LaunchOptions:
     start_method: Literal["auto", "fork", "spawn"] = "auto"
     wait: bool = True  # False: register the sweep, say how to run it, and be done
     backend: str | None = None  # a besom launcher whose agents run the jobs; None: this process is the agent
+    backend_options: Mapping[str, Any] = field(default_factory=dict[str, Any])  # as `besom launch` names them
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> LaunchOptions:

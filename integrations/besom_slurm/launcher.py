@@ -13,7 +13,14 @@ from besom.launch.base import AgentJob, Launched
 from besom.store.address import hide_password
 from besom_slurm.commands import slurm, try_slurm
 from besom_slurm.options import OPTIONS
-from besom_slurm.script import JobSettings, agent_arguments, batch_script
+from besom_slurm.script import (
+    JobSettings,
+    agent_arguments,
+    batch_script,
+    job_environment,
+    job_options,
+    words,
+)
 
 if TYPE_CHECKING:
     import click
@@ -61,7 +68,10 @@ class SlurmLauncher:
         times = "" if self._array or count == 1 else f"# sbatch reads this {count} times.\n"
         script = self._script(job, count)
         first, _, rest = script.partition("\n")
-        return f"{first}\n{times}# In the environment: BESOM_STORE={hide_password(job.store)}\n{rest}"
+        store = f"# In the environment: BESOM_STORE={hide_password(job.store)}\n"
+        if job.store.startswith("sqlite:"):
+            store += "# That is a file of this machine: agents on other nodes would not see it.\n"
+        return f"{first}\n{times}{store}{rest}"
 
     def launch(self, job: AgentJob, count: int) -> Sequence[Launched]:
         """Submit the jobs; UsageError where SLURM refuses, or where other nodes cannot reach the store."""
@@ -70,9 +80,12 @@ class SlurmLauncher:
         folder.mkdir(parents=True, exist_ok=True)
         # The address may hold a password, so it travels in the environment and is in no script.
         environment = {**os.environ, "BESOM_STORE": job.store, "BESOM_DIR": str(besom_dir())}
+        environment = job_environment(environment)
         script = self._script(job, count)
+        # sbatch heeds SBATCH_… variables more than a script, and its command line more than both.
+        options = words(job_options(job.sweep_id, self._settings, self._tasks(count), besom_dir()))
         submissions = 1 if self._array else count
-        ids = [_submit(script, environment) for _ in range(submissions)]
+        ids = [_submit(script, options, environment) for _ in range(submissions)]
         if self._array:
             ids = [f"{ids[0]}_{index}" for index in range(count)]
         return [Launched(one, f"SLURM job {one}, its output is in {folder}/slurm-{one}.log") for one in ids]
@@ -88,15 +101,19 @@ class SlurmLauncher:
             try_slurm("scancel", "--quiet", *(agent.job_id for agent in launched))
 
     def _script(self, job: AgentJob, count: int) -> str:
-        tasks = None
-        if self._array:
-            tasks = f"0-{count - 1}" + (f"%{self._at_once}" if self._at_once else "")
-        return batch_script(job.sweep_id, agent_arguments(job.arguments), self._settings, tasks, besom_dir())
+        arguments = agent_arguments(job.arguments)
+        return batch_script(job.sweep_id, arguments, self._settings, self._tasks(count), besom_dir())
+
+    def _tasks(self, count: int) -> str | None:
+        """Give the indices of the array's tasks as sbatch takes them; None where there is no array."""
+        if not self._array:
+            return None
+        return f"0-{count - 1}" + (f"%{self._at_once}" if self._at_once else "")
 
 
-def _submit(script: str, environment: dict[str, str]) -> str:
+def _submit(script: str, options: Sequence[str], environment: dict[str, str]) -> str:
     """Hand a script to sbatch and give the job's id."""
-    said = slurm("sbatch", "--parsable", script=script, environment=environment)
+    said = slurm("sbatch", "--parsable", *options, script=script, environment=environment)
     return said.strip().partition(";")[0]  # on a federation the cluster's name follows
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,11 @@ exit "$code"
 """
 
 
+_JOB = ("SLURM_JOB_ID", "SLURM_JOBID")
+_CLUSTER = frozenset({"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT"})
+_LIMIT = re.compile(r"(?:(?P<days>\d+)-)?(?P<parts>\d+(?::\d+){0,2})")
+
+
 @dataclass(frozen=True, slots=True)
 class JobSettings:
     """What a job asks of SLURM, as `sbatch` names it; `notice` is in seconds, 0 for none."""
@@ -55,15 +61,71 @@ def batch_script(
 
     Nothing in it is read by a shell that was not written here: every word from outside is quoted.
     """
-    wanted = [f"--job-name=besom-{sweep_id}", *_directives(settings, tasks, folder), *settings.more]
     agent = shlex.join([sys.executable, "-m", "besom", "agent", sweep_id, *arguments])
+    wanted = job_options(sweep_id, settings, tasks, folder)
     lines = ["#!/bin/bash", *(f"#SBATCH {_directive(option)}" for option in wanted)]
     return "\n".join(lines) + "\n" + BODY.format(agent=agent)
 
 
+def job_options(sweep_id: str, settings: JobSettings, tasks: str | None, folder: Path) -> list[str]:
+    """Give what a job asks of SLURM, an option an item; where two contradict each other, the later counts.
+
+    UsageError for a time limit that ends before the notice of it.
+    """
+    limit = _seconds(settings.time)
+    if limit is not None and limit <= settings.notice:
+        raise UsageError(
+            f"a job of --time {settings.time} would queue up again as soon as it starts, since --notice is"
+            f" {settings.notice} seconds; give more time, or less notice (--notice 0: none)"
+        )
+    return [f"--job-name=besom-{sweep_id}", *_directives(settings, tasks, folder), *settings.more]
+
+
+def words(options: Sequence[str]) -> list[str]:
+    """Give options as the words of a command line: `-q high` is two of them, `--qos=high` is one."""
+    found: list[str] = []
+    for option in options:
+        name = option.split(maxsplit=1)[0]
+        found += [option] if "=" in name else option.split(maxsplit=1)
+    return found
+
+
+def job_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Give the environment that jobs get, without what would make one job pass for another.
+
+    Inside a job, those are SLURM's variables about that job. An empty one is an error to sbatch.
+    """
+    inside = any(name in environment for name in _JOB)
+    return {
+        name: value
+        for name, value in environment.items()
+        if name != "SBATCH_ARRAY_INX"
+        and not (inside and name.startswith("SLURM_") and name not in _CLUSTER)
+        and (value or not name.startswith(("SLURM_", "SBATCH_")))
+    }
+
+
 def agent_arguments(arguments: Sequence[str]) -> Sequence[str]:
-    """Give the words for the agent: those that were given, else those for one run a job."""
+    """Give the words for the agent: those that were given, else those for one run a job.
+
+    UsageError for a store among them: its address may hold a password, and scripts are read by others.
+    """
+    if any(word == "--store" or word.startswith("--store=") for word in arguments):
+        raise UsageError("the agents' store is named before the `--`: besom launch slurm SWEEP --store URL")
     return arguments or ("--count", "1")
+
+
+def _seconds(limit: str | None) -> int | None:
+    """Read a time limit: minutes, M:S, H:M:S, D-H, D-H:M or D-H:M:S; None for what only SLURM knows."""
+    found = _LIMIT.fullmatch(str(limit))
+    if found is None:
+        return None
+    parts = [int(part) for part in found["parts"].split(":")]
+    if found["days"] is not None:
+        hours, minutes, seconds = (*parts, 0, 0)[:3]
+        return ((int(found["days"]) * 24 + hours) * 60 + minutes) * 60 + seconds
+    hours, minutes, seconds = {1: (0, *parts, 0), 2: (0, *parts), 3: tuple(parts)}[len(parts)]
+    return (hours * 60 + minutes) * 60 + seconds
 
 
 def _directives(settings: JobSettings, tasks: str | None, folder: Path) -> list[str]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,8 +22,20 @@ class TestLocalLauncher(LauncherContract):
 
 def test_a_preview_is_the_command_line_of_each_agent() -> None:
     job = AgentJob("abc", "sqlite:////data/my sweeps.db", ("--count", "3"))
-    line = f"{sys.executable} -m besom --store 'sqlite:////data/my sweeps.db' agent abc --count 3"
+    line = f"BESOM_STORE='sqlite:////data/my sweeps.db' {sys.executable} -m besom agent abc --count 3"
     assert LocalLauncher().preview(job, 2) == f"{line}\n{line}"
+
+
+def test_a_password_is_in_no_command_line(lab: Lab) -> None:
+    job = AgentJob("abc", "postgresql://me:hunter2@nowhere.invalid/x")
+    assert "hunter2" not in LocalLauncher().preview(job, 1)
+    (agent,) = LocalLauncher().launch(job, 1)
+    pid = int(agent.job_id.partition("-")[0])
+    words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert b"abc" in words
+    assert b"hunter2" not in words
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ import pytest
 from besom.errors import UsageError
 from besom.launch import AgentJob, Launched, Launcher, create_launcher
 from besom.records import RunState
+from besom.server.tokens import Tokens
+from besom.store import open_store
 from besom.testing.agents import Lab
 from besom.testing.launchers import LauncherContract
+from besom.testing.servers import server_options, serving
 from besom.testing.slurm import SlurmCluster, slurm_cluster
 from besom_slurm.launcher import SlurmLauncher, require_shared_store
 
@@ -151,15 +155,107 @@ def test_a_password_is_in_no_script(lab: Lab, slurm: SlurmCluster) -> None:
     assert "postgresql://me:" in preview
 
 
+@pytest.mark.parametrize("word", ["--store=postgresql://me:hunter2@db/x", "--store"])
+def test_agents_are_not_told_their_store_in_a_script(word: str) -> None:
+    with pytest.raises(UsageError, match="before the `--`"):
+        SlurmLauncher().preview(AgentJob("abc", "http://store:8000", (word,)), 1)
+
+
+def test_what_is_asked_for_counts_more_than_the_environment(
+    lab: Lab, slurm: SlurmCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"PARTITION": "moon", "TIMELIMIT": "1", "ARRAY_INX": "0-2"}.items():
+        monkeypatch.setenv(f"SBATCH_{name}", value)
+    monkeypatch.setenv("SLURM_HINT", "")
+    launcher = SlurmLauncher(partition="main", time="7", sbatch=["--hold", "-J mine"])
+    (one,) = launcher.launch(job(lab, "abc"), 1)
+    told = slurm.run("scontrol", "show", "job", one.job_id)
+    for part in ("Partition=main", "TimeLimit=00:07:00", "JobName=mine"):
+        assert part in told
+    assert "ArrayTaskId" not in told
+    assert list(launcher.alive([one])) == [one]
+
+
+@pytest.mark.slow
+def test_jobs_have_the_environment_of_the_shell_but_not_of_its_job(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = lab.shell_sweep('echo "$MINE $SLURM_NTASKS_PER_NODE."')
+    for name, value in {
+        "MINE": "kept",
+        "SBATCH_EXPORT": "NONE",
+        "SLURM_JOB_ID": "79",
+        "SLURM_ARRAY_JOB_ID": "77",
+        "SLURM_ARRAY_TASK_ID": "5",
+        "SLURM_NTASKS_PER_NODE": "9",
+    }.items():
+        monkeypatch.setenv(name, value)
+    (one,) = SlurmLauncher().launch(job(lab, sweep.id), 1)
+    lab.wait(lambda: lab.states(sweep) == [RunState.FINISHED], SLOW)
+    assert [agent.job for agent in lab.store.list_agents(sweep.id)] == [f"slurm:{one.job_id}"]
+    assert lab.output(lab.runs(sweep)[0]).split() == ["kept", "."]
+
+
+@pytest.mark.parametrize(
+    ("time", "notice", "fits"),
+    [
+        ("2", 120, False),
+        ("3", 120, True),
+        ("1:30", 90, False),
+        ("0:01:31", 90, True),
+        ("0-0:1", 60, False),
+        ("1-0", 120, True),
+        ("1", 0, True),
+        ("UNLIMITED", 120, True),
+    ],
+)
+def test_a_notice_comes_after_the_start(time: str, notice: int, fits: bool) -> None:
+    launcher = SlurmLauncher(time=time, notice=notice)
+    if fits:
+        assert f"--time={time}" in launcher.preview(AgentJob("abc", "http://store:8000"), 1)
+        return
+    with pytest.raises(UsageError, match=f"--time {time} would queue up again as soon as it starts"):
+        launcher.preview(AgentJob("abc", "http://store:8000"), 1)
+
+
+@pytest.mark.slow
+def test_agents_reach_postgresql(lab: Lab, postgres_url: str) -> None:
+    with closing(open_store(postgres_url)) as store:
+        far = Lab(lab.folder, store)
+        sweep = far.shell_sweep("echo $1", "[1, 2, 3]")
+        launched = SlurmLauncher(array=True).launch(job(far, sweep.id), 3)
+        far.wait(lambda: far.states(sweep) == [RunState.FINISHED] * 3, SLOW)
+        assert {agent.job for agent in store.list_agents(sweep.id)} == {f"slurm:{x.job_id}" for x in launched}
+
+
+@pytest.mark.slow
+def test_agents_reach_a_server_with_the_token_of_the_shell(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = server_options(lab.folder)
+    token = Tokens(options.tokens).create("agent", seconds=None)[1]
+    monkeypatch.setenv("BESOM_TOKEN", token)
+    sweep = lab.shell_sweep("echo $1", "[1, 2, 3]")
+    with serving(lab.store, options) as url:
+        told = AgentJob(sweep.id, url, ("--count", "1", "--allow-any-command"))
+        assert token not in SlurmLauncher().preview(told, 3)
+        SlurmLauncher(array=True).launch(told, 3)
+        lab.wait(lambda: lab.states(sweep) == [RunState.FINISHED] * 3, SLOW)
+
+
 def test_what_is_shown_is_what_is_submitted(lab: Lab, slurm: SlurmCluster) -> None:
     launcher = create_launcher("slurm", sbatch=["--hold"], gpus=None, cpus=2)
     told = AgentJob("abc", lab.store.url, ("--workers", "2"))
     (one,) = launcher.launch(told, 1)
     kept = lab.folder / "script"
     slurm.run("scontrol", "write", "batch_script", one.job_id, str(kept))
-    shown = [line for line in launcher.preview(told, 1).splitlines() if "BESOM_STORE" not in line]
+    remarks = ("# In the environment", "# That is a file")
+    shown = [line for line in launcher.preview(told, 1).splitlines() if not line.startswith(remarks)]
     assert shown == kept.read_text().splitlines()
     assert f"{sys.executable} -m besom agent abc --workers 2" in "\n".join(shown)
+
+
+def test_a_store_that_is_a_file_says_what_that_means(lab: Lab) -> None:
+    assert "agents on other nodes would not see it" in SlurmLauncher().preview(job(lab, "abc"), 1)
+    assert "other nodes" not in SlurmLauncher().preview(AgentJob("abc", "http://store:8000"), 1)
 
 
 def test_jobs_without_agent_options_take_one_run_each() -> None:

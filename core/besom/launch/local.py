@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from besom.agent.process import process_identity
 from besom.folders import besom_dir
 from besom.launch.base import AgentJob, Launched
+from besom.store.address import hide_password
 
 if TYPE_CHECKING:
     import click
@@ -26,12 +27,13 @@ class LocalLauncher:
     options: ClassVar[Sequence[click.Option]] = ()
 
     def preview(self, job: AgentJob, count: int) -> str:
-        """Give the command of each agent, one a line."""
-        return "\n".join([shlex.join(_command(job))] * count)
+        """Give the command of each agent, one a line, with the store that its environment names."""
+        store = shlex.quote(hide_password(job.store))
+        return "\n".join([f"BESOM_STORE={store} {shlex.join(_command(job))}"] * count)
 
     def launch(self, job: AgentJob, count: int) -> Sequence[Launched]:
         """Start `count` agents and return at once; OSError when that is impossible."""
-        return [_start(_command(job)) for _ in range(count)]
+        return [_start(_command(job), job.store) for _ in range(count)]
 
     def alive(self, launched: Sequence[Launched]) -> Sequence[Launched]:
         """Give those whose process is there."""
@@ -46,17 +48,18 @@ class LocalLauncher:
 
 
 def _command(job: AgentJob) -> list[str]:
-    return [sys.executable, "-m", "besom", "--store", job.store, "agent", job.sweep_id, *job.arguments]
+    return [sys.executable, "-m", "besom", "agent", job.sweep_id, *job.arguments]
 
 
-def _start(command: list[str]) -> Launched:
+def _start(command: list[str], store: str) -> Launched:
     folder = besom_dir() / "agents"
     folder.mkdir(parents=True, exist_ok=True)
     output = folder / f"{uuid.uuid4().hex[:8]}.log"
     pid = os.posix_spawn(
         command[0],
         command,
-        {**os.environ, "BESOM_DIR": str(besom_dir())},
+        # The address may hold a password, and everybody sees the words of a command.
+        {**os.environ, "BESOM_DIR": str(besom_dir()), "BESOM_STORE": store},
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(output), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Optional
+from dataclasses import dataclass, field
+from typing import Any, Dict, Optional  # noqa: UP035
 
 
 @dataclass
@@ -19,3 +19,4 @@ class BesomLauncherConf:
     start_method: str = "auto"
     wait: bool = True
     backend: Optional[str] = None  # noqa: UP045
+    backend_options: Dict[str, Any] = field(default_factory=dict[str, Any])  # noqa: UP006
