@@ -77,7 +77,12 @@ def results() -> dict[str, Any]:
         *(("besom", how) for how in ("exit", "hard", "raise")),
     ],
 )
-def test_a_job_that_goes_wrong_fails_alone(lab: Lab, sweep: Any, launcher: str, how: str) -> None:
+def test_a_job_that_goes_wrong_fails_alone(
+    lab: Lab, sweep: Any, launcher: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Hydra shows whole tracebacks to programs that are traced, by coverage too.
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+    monkeypatch.delenv("COVERAGE_PROCESS_START", raising=False)
     done = sweep(launcher, "x=0,1,2,3", f"how={how}")
     assert done.returncode == 1, done.stdout + done.stderr
     [made] = lab.store.list_sweeps()
