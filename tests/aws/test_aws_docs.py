@@ -15,37 +15,19 @@ import pytest
 
 from besom.records import RunState
 from besom.testing.agents import Lab
+from besom.testing.pages import page_blocks, page_script
 from besom_aws.bench import Bench
 from besom_aws.options import BATCH_OPTIONS, ECS_OPTIONS
 
 PAGE = Path(__file__).parents[2] / "docs" / "aws.md"
-FENCE = re.compile(
-    r"(?P<skip><!-- not run: [^>]+ -->\n)?^```(?P<language>yaml|python|bash|json)\n(?P<code>.*?)^```$",
-    re.MULTILINE | re.DOTALL,
-)
-FILE = re.compile(r"# (?P<name>[\w./-]+\.(?:py|yaml))\n")
 ACTIONS = {"SendMessageBatch": "sqs:SendMessage"}  # those that are called otherwise than what they need
 SERVICES = {"Message": "sqs", "Job": "batch", "Task": "ecs"}
 
 
-def script() -> str:
-    lines = ["set -euo pipefail"]
-    for number, found in enumerate(FENCE.finditer(PAGE.read_text())):
-        code, end = found["code"], f"END_OF_BLOCK_{number}"
-        if found["skip"] or found["language"] == "json":
-            continue
-        if name := FILE.match(code):
-            lines.append(f"cat > {name['name']} <<'{end}'\n{code}{end}")
-        else:
-            assert found["language"] == "bash"
-            lines.append(code)
-    return "\n".join(lines)
-
-
 def statements() -> Iterator[dict[str, Any]]:
-    for found in FENCE.finditer(PAGE.read_text()):
-        if found["language"] == "json":
-            read: Any = json.loads(found["code"])
+    for language, code in page_blocks(PAGE):
+        if language == "json":
+            read: Any = json.loads(code)
             several = cast("list[dict[str, Any]]", read if isinstance(read, list) else [read])
             yield from (one for one in several if "Effect" in one)
 
@@ -88,7 +70,7 @@ def test_the_page_does_what_it_says(far_lab: Lab, bench: Bench) -> None:
         "GROUP": ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"],
     }
     done = subprocess.run(
-        ["bash", "-c", script()],
+        ["bash", "-c", page_script(PAGE, read_only={"json", "text"})],
         cwd=far_lab.folder,
         env={**os.environ, **told},
         capture_output=True,

@@ -1,8 +1,4 @@
-"""The code of the pages is run as it stands: each page in a folder of its own, its blocks one after another.
-
-A block whose first line is a comment with a file's name becomes that file; other bash and python blocks are
-run. A block after `<!-- not run: why -->` is only read.
-"""
+"""The code of the pages is run as it stands: each page in a folder of its own, one block after another."""
 
 from __future__ import annotations
 
@@ -11,13 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from besom.cli import COMMANDS, EXTRAS, cli
+from besom.testing.pages import page_blocks, page_script
 
 ROOT = Path(__file__).parents[2]
 RUN_HERE = (
@@ -28,36 +23,8 @@ RUN_HERE = (
     "docs/objectives.md",
     "docs/search.md",
 )
+READ_ONLY = {"", "text", "yaml", "json"}
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")))
-FENCE = re.compile(
-    r"(?P<skip><!-- not run: [^>]+ -->\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
-)
-FILE = re.compile(r"# (?P<name>[\w./-]+\.(?:py|yaml))\n")
-
-
-class Block(NamedTuple):
-    language: str
-    code: str
-
-
-def _blocks(page: str) -> Iterator[Block]:
-    for found in FENCE.finditer((ROOT / page).read_text()):
-        if not found["skip"]:
-            yield Block(found["language"], found["code"])
-
-
-def _script(page: str) -> str:
-    """Give one bash script that does all that the page says, in its order."""
-    lines = ["set -euo pipefail"]
-    for number, (language, code) in enumerate(_blocks(page)):
-        end = f"END_OF_BLOCK_{number}"
-        if name := FILE.match(code):
-            lines.append(f"cat > {name['name']} <<'{end}'\n{code}{end}")
-        elif language == "python":
-            lines.append(f"python - <<'{end}'\n{code}{end}")
-        elif language == "bash":
-            lines.append(code)
-    return "\n".join(lines)
 
 
 @pytest.mark.slow
@@ -70,7 +37,7 @@ def test_a_page_does_what_it_says(page: str, tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{own['PATH']}"
     (tmp_path / ".besom").mkdir()
     done = subprocess.run(
-        ["bash", "-c", _script(page)],
+        ["bash", "-c", page_script(ROOT / page, read_only=READ_ONLY)],
         cwd=tmp_path,
         env={**own, "PATH": path},
         capture_output=True,
@@ -86,7 +53,7 @@ def test_the_readme_shows_the_sweep_that_the_demo_runs() -> None:
     def plain(text: str) -> list[str]:
         return [line for line in text.splitlines() if not line.startswith("#")]
 
-    [shown] = [block.code for block in _blocks("README.md") if block.language == "yaml"]
+    [shown] = [block.code for block in page_blocks(ROOT / "README.md") if block.language == "yaml"]
     assert plain(shown) == plain((ROOT / "examples/quickstart/sweep.yaml").read_text())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -12,19 +11,15 @@ import pytest
 
 from besom.records import RunState
 from besom.store import open_store
+from besom.testing.pages import page_script
 
-PAGES = Path(__file__).with_name("test_pages.py")
+PAGE = Path(__file__).parents[2] / "docs" / "scaling.md"
 
 
 @pytest.mark.slow
 def test_every_step_from_a_laptop_to_a_server_finishes_the_same_grid(
     tmp_path: Path, postgres_url: str
 ) -> None:
-    spec = importlib.util.spec_from_file_location("pages", PAGES)
-    assert spec
-    assert spec.loader
-    pages = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(pages)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("BESOM_", "WANDB_"))}
     environment = {
         **kept,
@@ -33,7 +28,7 @@ def test_every_step_from_a_laptop_to_a_server_finishes_the_same_grid(
         "NO_COLOR": "1",
     }
     done = subprocess.run(
-        ["bash", "-c", pages._script("docs/scaling.md")],
+        ["bash", "-c", page_script(PAGE, read_only={"text"})],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

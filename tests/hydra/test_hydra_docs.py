@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from besom.testing.pages import page_script
+
 PAGE = Path(__file__).parents[2] / "docs" / "hydra.md"
-FENCE = re.compile(
-    r"(?P<skip><!-- not run: [^>]+ -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
-)
-FILE = re.compile(r"# (?P<name>[\w./-]+\.(?:py|yaml))\n")
-
-
-def script() -> str:
-    lines = ["set -euo pipefail", "mkdir -p conf/model"]
-    for number, found in enumerate(FENCE.finditer(PAGE.read_text())):
-        code, end = found["code"], f"END_OF_BLOCK_{number}"
-        if found["skip"]:
-            continue
-        if name := FILE.match(code):
-            lines.append(f"cat > {name['name']} <<'{end}'\n{code}{end}")
-        elif found["language"] == "python":
-            lines.append(f"python - <<'{end}'\n{code}{end}")
-        else:
-            assert found["language"] == "bash"
-            lines.append(code)
-    return "\n".join(lines)
 
 
 @pytest.mark.slow
@@ -40,7 +21,7 @@ def test_the_page_does_what_it_says(tmp_path: Path) -> None:
     own["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{own['PATH']}"
     (tmp_path / ".besom").mkdir()
     done = subprocess.run(
-        ["bash", "-c", script()],
+        ["bash", "-c", page_script(PAGE)],
         cwd=tmp_path,
         env=own,
         capture_output=True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,24 +11,11 @@ import pytest
 
 from besom.records import RunState
 from besom.testing.agents import Lab
+from besom.testing.pages import page_script
 from besom.testing.slurm import SlurmCluster
 from besom_slurm.options import OPTIONS
 
 PAGE = Path(__file__).parents[2] / "docs" / "slurm.md"
-FENCE = re.compile(r"^```(?P<language>yaml|python|bash)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
-FILE = re.compile(r"# (?P<name>[\w./-]+\.(?:py|yaml))\n")
-
-
-def script() -> str:
-    lines = ["set -euo pipefail"]
-    for number, found in enumerate(FENCE.finditer(PAGE.read_text())):
-        code, end = found["code"], f"END_OF_BLOCK_{number}"
-        if name := FILE.match(code):
-            lines.append(f"cat > {name['name']} <<'{end}'\n{code}{end}")
-        else:
-            assert found["language"] == "bash"
-            lines.append(code)
-    return "\n".join(lines)
 
 
 @pytest.mark.slow
@@ -37,7 +23,7 @@ def script() -> str:
 def test_the_page_does_what_it_says(lab: Lab, slurm: SlurmCluster) -> None:
     own = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
-        ["bash", "-c", script()],
+        ["bash", "-c", page_script(PAGE, read_only={"text"})],
         cwd=lab.folder,
         env=own,
         capture_output=True,
