@@ -27,6 +27,7 @@ from besom.server.audit import Audit
 from besom.server.gate import Gate
 from besom.server.openapi import describe_server
 from besom.server.tokens import Tokens
+from besom.server.waits import Waits
 from besom.store.base import Store
 from besom.store.http.codec import from_text, to_text
 from besom.store.http.failure import describe
@@ -96,6 +97,7 @@ class _Desk:
         self.store, self.options = store, options
         self.audit = Audit(options.audit)
         self.name = secrets.token_hex(8)  # of this process: its memory ends with it
+        self._waits = Waits(store)
         self._limiter: anyio.CapacityLimiter | None = None
         self._answers: OrderedDict[tuple[str, str], tuple[float, asyncio.Future[_Answer]]] = OrderedDict()
 
@@ -157,25 +159,29 @@ class _Desk:
         return await asyncio.shield(self._answers[key][1])
 
     async def _do(self, operation: Operation, text: bytes) -> _Answer:
+        if operation.name == "wait":
+            return await self._wait(operation, text)
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(self.options.threads)
         return await anyio.to_thread.run_sync(self._call, operation, text, limiter=self._limiter)
 
+    async def _wait(self, operation: Operation, text: bytes) -> _Answer:
+        given = _arguments(operation, text)
+        if isinstance(given, _Answer):
+            return given
+        try:
+            return _done(operation, await self._waits.wait(**given))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
+            return _failed(operation, error)
+
     def _call(self, operation: Operation, text: bytes) -> _Answer:
+        given = _arguments(operation, text)
+        if isinstance(given, _Answer):
+            return given
         try:
-            body = from_text(text)
-        except UsageError as error:
-            return _Answer(400, to_text({"error": {"kind": "UsageError", "message": str(error)}}))
-        try:
-            given = operation.read(body)
-            result = getattr(self.store, operation.name)(**given)
-            return _Answer(200, to_text({"result": operation.result.write(result)}))
-        except (BesomError, IndexError) as error:
-            status, described = describe(error)
-        except Exception as error:  # whatever it is, the caller gets an answer and the log the reason
-            log.exception("%s failed", operation.name)
-            status, described = describe(error)
-        return _Answer(status, to_text(described))
+            return _done(operation, getattr(self.store, operation.name)(**given))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
+            return _failed(operation, error)
 
     async def _response(self, request: Request, answer: _Answer) -> Response:
         headers = {"Besom-Server": self.name, "Cache-Control": "no-store"}
@@ -184,6 +190,30 @@ class _Desk:
             body = await anyio.to_thread.run_sync(gzip.compress, body, 1)
             headers["Content-Encoding"] = "gzip"
         return Response(body, answer.status, headers, "application/json")
+
+
+def _arguments(operation: Operation, text: bytes) -> dict[str, Any] | _Answer:
+    """Give what a call is given, or the answer to a body that is no such thing."""
+    try:
+        body = from_text(text)
+    except UsageError as error:
+        return _Answer(400, to_text({"error": {"kind": "UsageError", "message": str(error)}}))
+    try:
+        return operation.read(body)
+    except BesomError as error:
+        return _failed(operation, error)
+
+
+def _done(operation: Operation, result: Any) -> _Answer:
+    return _Answer(200, to_text({"result": operation.result.write(result)}))
+
+
+def _failed(operation: Operation, error: Exception) -> _Answer:
+    """Give the answer that tells of an error; the log gets the reason of what is the server's own fault."""
+    if not isinstance(error, (BesomError, IndexError)):
+        log.error("%s failed", operation.name, exc_info=error)
+    status, described = describe(error)
+    return _Answer(status, to_text(described))
 
 
 def _unzip(text: bytes, limit: int) -> bytes:

@@ -166,6 +166,15 @@ class Store(Protocol):
         """
         ...
 
+    def wait(self, sweep_id: str, seen: str, *, seconds: float) -> str:
+        """Give a word for where a sweep's queue stands, once it is not `seen`, or after so many seconds.
+
+        The word is another whenever a claim that found nothing may find something: after a change of the
+        sweep or its queue, at the end of a run, when a lease has run out. It is never "", so that `seen=""`
+        asks how things stand. It may be another for less.
+        """
+        ...
+
     def reap(self, sweep_id: str) -> int:
         """End every attempt of the sweep whose lease ran out; returns how many.
 

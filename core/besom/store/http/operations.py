@@ -34,6 +34,7 @@ TABLE: dict[str, Scope] = {
     "buffer": "read",
     "enqueue": "admin",
     "claim": "agent",
+    "wait": "read",
     "reap": "agent",
     "finish_sweep": "agent",
     "create_run": "agent",

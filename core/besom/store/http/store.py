@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import time
 import uuid
 import zlib
 from collections.abc import Callable
@@ -18,11 +19,14 @@ from besom.store.http.connections import Address, Connections, Reply, parse_addr
 from besom.store.http.failure import rebuild
 from besom.store.http.operations import TABLE, Operation, digest, operations
 
+WAIT_SECONDS = 10.0
+"""How long one call of `wait` takes at most; half as long as the slowest answer may."""
+
 _COMPRESS_FROM = 2048  # bytes
 
 
 class HttpStore:
-    """A Store at an address; it has a method for each operation."""
+    """A Store at an address; it has a method for each operation, from the table where none is written."""
 
     def __init__(self, address: Address) -> None:
         self.url = address.url
@@ -38,6 +42,16 @@ class HttpStore:
     def close(self) -> None:
         """Let go of the connections; a second call does nothing."""
         self._connections.close()
+
+    def wait(self, sweep_id: str, seen: str, *, seconds: float) -> str:
+        """Ask again and again: an answer that takes too long is a network that was cut."""
+        until = time.monotonic() + seconds
+        while True:
+            left = until - time.monotonic()
+            asked = min(left, WAIT_SECONDS) if left > 0 else 0.0
+            word: str = self._call(operations()["wait"], sweep_id, seen, seconds=asked)
+            if word != seen or not left > WAIT_SECONDS:
+                return word
 
     def _greet(self) -> None:
         body = self._understood(self._request("GET", "/v1", None, {}))
@@ -109,7 +123,7 @@ def _method(name: str) -> Callable[..., Any]:
     return call
 
 
-for _name in TABLE:
+for _name in TABLE.keys() - vars(HttpStore).keys():
     setattr(HttpStore, _name, _method(_name))
 
 

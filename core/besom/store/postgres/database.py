@@ -23,16 +23,25 @@ if TYPE_CHECKING:
     Connected = psycopg.Connection[tuple[Any, ...]]
 
 PACKAGE = "besom.store.postgres"
-MIGRATIONS = ("0001_first", "0002_proposer", "0003_agent_job")
+MIGRATIONS = ("0001_first", "0002_proposer", "0003_agent_job", "0004_wait")
 VERSION = len(MIGRATIONS)
 """Of the schema."""
 
 CONNECT_SECONDS = 10
 PREPARE_AFTER = 2  # uses of a statement
 CLOCK_SECONDS = 10.0  # how often the server is asked for the time
+AWAIT_SECONDS = 600.0  # for how long one who waits may be told; later he looks for himself
+LOOK_SECONDS = (
+    5.0  # how often one who waits looks for himself: a pooler in between may swallow what he is told
+)
 FLUSH = "SELECT pg_logical_emit_message(true, 'besom', '')"
 """A transaction of its own that changes nothing. Its commit waits for the disk, or the standby, as the server
 is set to: for its own record, and thereby for all before it."""
+AWAIT = """
+UPDATE tally SET awaited = extract(epoch FROM clock_timestamp()) + 2 * %(seconds)s
+WHERE sweep = %(sweep)s AND awaited < extract(epoch FROM clock_timestamp()) + %(seconds)s
+"""
+"""Asks to be told; for twice as long as needed, so that of many who wait one writes."""
 MIGRATING = 0x6265736D  # the advisory lock of whoever makes the schema
 
 
@@ -122,6 +131,28 @@ class Database:
         connection = self._connection()
         try:
             return connection.execute(_text(sql), _values(parameters)).fetchall()
+        except Exception as error:
+            self._undo(connection)
+            if (told := explain(error, self.where)) is not error:
+                raise told from error
+            raise
+
+    @contextmanager
+    def listen(self, sweep_id: str, seconds: float) -> Generator[Callable[[float], None]]:
+        """Give a pause that ends when another connection has changed the sweep's row or its counts."""
+        connection = self._connection()
+        awaited = {"sweep": sweep_id, "seconds": min(seconds, AWAIT_SECONDS)}
+
+        def pause(longest: float) -> None:
+            for told in connection.notifies(timeout=min(longest, LOOK_SECONDS)):
+                if told.payload == sweep_id:
+                    break
+
+        try:
+            connection.execute(_text(f"LISTEN {self.address.schema}"))
+            connection.execute(AWAIT, awaited)
+            yield pause
+            connection.execute("UNLISTEN *")
         except Exception as error:
             self._undo(connection)
             if (told := explain(error, self.where)) is not error:

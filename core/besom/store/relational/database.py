@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -87,6 +87,13 @@ class Database(Protocol):
 
     def lock_run(self, transaction: Transaction, run_id: str) -> None:
         """Do the same for the sweep of a run, if there is such a run."""
+        ...
+
+    def listen(self, sweep_id: str, seconds: float) -> AbstractContextManager[Callable[[float], None]]:
+        """Give a pause of so many seconds at most, shorter when there may be news of the sweep.
+
+        The block takes no longer than `seconds`.
+        """
         ...
 
     def read(self, sql: str, parameters: Any = ...) -> list[Any]:

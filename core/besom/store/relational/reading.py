@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Collection
 from itertools import count
 
@@ -56,6 +57,29 @@ class Reading(Part):
             best=best.value if best else None,
             started=started,
         )
+
+    def wait(self, sweep_id: str, seen: str, *, seconds: float) -> str:
+        """Look again whenever the database says so, and when the next lease can have run out."""
+        until = time.monotonic() + seconds
+        if seen == "" or not seconds > 0:
+            return self._queue_word(sweep_id)[0]
+        with self._database.listen(sweep_id, seconds) as pause:
+            while True:
+                word, overdue_in = self._queue_word(sweep_id)
+                left = until - time.monotonic()
+                if word != seen or left <= 0:
+                    return word
+                pause(min(left, overdue_in))
+
+    def _queue_word(self, sweep_id: str) -> tuple[str, float]:
+        """Give a word for where the queue stands, and the seconds until a lease can have run out."""
+        rows = self._database.read(self._sql.queue_word, (sweep_id,))
+        if not rows:
+            raise self._no_sweep(sweep_id)
+        *stands, reap_at = rows[0]
+        overdue_in = math.inf if reap_at is None else reap_at - self._lease_now()
+        word = " ".join(map(str, [*stands, overdue_in <= 0]))
+        return word, math.inf if overdue_in <= 0 else overdue_in
 
     def list_runs(
         self,

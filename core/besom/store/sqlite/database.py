@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 import weakref
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -27,6 +30,7 @@ APPLICATION_ID = 0x6265736D  # "besm": tells our files from other programs'
 BUSY_SECONDS = 30.0
 PAGE_BYTES = 2048  # a report rewrites two pages: small ones cost less
 CHECKPOINT_PAGES = 64_000  # 128 MB: only where `checkpoints` were prevented, or a transaction is that large
+LOOK_SECONDS = 0.05  # how often one who waits looks
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING
 Committed = tuple["int | None", bool]  # the flush to wait for, and whether a checkpoint is due
 FAULTS = (sqlite3.Error, OverflowError, UnicodeEncodeError, OSError)
@@ -83,6 +87,11 @@ class Database:
             return self.transaction().execute(sql, parameters).fetchall()
         except FAULTS as error:
             raise self.explain(error) from error
+
+    @contextmanager
+    def listen(self, sweep_id: str, seconds: float) -> Generator[Callable[[float], None]]:
+        """Give a short pause: other processes change the file without a word."""
+        yield lambda longest: time.sleep(min(longest, LOOK_SECONDS))
 
     def explain(self, error: Exception) -> Exception:
         """Give the error to raise in place of `error`."""

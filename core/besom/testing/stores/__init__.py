@@ -16,11 +16,12 @@ from besom.testing.stores.reading import ReadingContract
 from besom.testing.stores.runs import RunContract
 from besom.testing.stores.solo import SoloContract
 from besom.testing.stores.sweeps import SweepContract
+from besom.testing.stores.waiting import WaitContract
 
 __all__ = ["Ground", "StoreContract", "Time"]
 
 
 class StoreContract(
-    SweepContract, QueueContract, ProposalContract, RunContract, SoloContract, ReadingContract
+    SweepContract, QueueContract, WaitContract, ProposalContract, RunContract, SoloContract, ReadingContract
 ):
     """Every promise of the protocol; subclass it and provide `open`."""

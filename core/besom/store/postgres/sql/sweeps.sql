@@ -22,6 +22,12 @@ FROM sweep WHERE %(project)s::text IS NULL OR project = %(project)s ORDER BY ord
 SELECT state, run_cap, started, max_attempts, reap_at, metric, finished + stopped + failed + crashed + killed, exhausted, pending + preempted
 FROM sweep JOIN tally ON tally.sweep = id WHERE id = %s;
 
+-- name: queue_word
+-- What tells whether a claim that found nothing may find something now.
+SELECT state, version, cursor, exhausted, pending, running, finished, stopped, failed, crashed, killed, preempted,
+    (SELECT max(ordinal) FROM suggestion WHERE suggestion.sweep = sweep.id), reap_at
+FROM sweep JOIN tally ON tally.sweep = id WHERE id = %s;
+
 -- name: set_sweep_state
 UPDATE sweep SET state = %(state)s, updated = %(now)s WHERE id = %(id)s;
 

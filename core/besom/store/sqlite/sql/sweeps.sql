@@ -16,6 +16,12 @@ SELECT * FROM sweep WHERE :project IS NULL OR project = :project ORDER BY rowid 
 SELECT state, run_cap, started, max_attempts, reap_at, metric, finished + stopped + failed + crashed + killed, exhausted, pending + preempted
 FROM sweep JOIN tally ON tally.sweep = id WHERE id = ?;
 
+-- name: queue_word
+-- What tells whether a claim that found nothing may find something now.
+SELECT state, version, cursor, exhausted, pending, running, finished, stopped, failed, crashed, killed, preempted,
+    (SELECT max(ordinal) FROM suggestion WHERE suggestion.sweep = sweep.id), reap_at
+FROM sweep JOIN tally ON tally.sweep = id WHERE id = ?;
+
 -- name: set_sweep_state
 UPDATE sweep SET state = :state, updated = :now WHERE id = :id;
 
