@@ -3,139 +3,133 @@
 Every contender gets 50 evaluations of each problem. A score is the regret of the run that reported best,
 without its noise, over the mean regret of random search: 0 is the optimum, 1 as good as random. Scores are
 averaged over seeds, and over problems by the geometric mean. Peers are slow and do not change with this
-repository, so their games are kept in `results/peers.jsonl`; `--peers NAME ...` plays those that are missing.
+repository, so their games are kept in `results/peers.jsonl`; `--peers NAME ...` plays those that are missing,
+with what `pip install --no-deps -r benchmarks/search/peers.txt` installs. `--jobs N` plays N games at a time.
 
     python -m benchmarks.search [--quick] [--json] [--check]       besom against the kept games of peers
     python -m benchmarks.search --peers optuna wandb --seeds 10    add games to the kept ones
     python -m benchmarks.search --problems oom5 condopt            only some problems
     python -m benchmarks.search --plot docs/images/search.svg      and draw them
+    python -m benchmarks.search --again                            besom's games of the last full run, too
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
 
 from benchmarks.harness import Figure, main
-from benchmarks.search import formulas, tables, trainings
+from benchmarks.search import formulas, mixint, tables, trainings
 from benchmarks.search.cost import costs
-from benchmarks.search.play import Game, Scale, geometric_mean, load, play, save
+from benchmarks.search.play import Game, load, play, save
 from benchmarks.search.plot import draw
 from benchmarks.search.problem import Problem
+from benchmarks.search.scores import Ratio, Scores
 
 KEPT = Path(__file__).parent / "results" / "peers.jsonl"
+OURS = Path(__file__).parent / "results" / "besom.jsonl"
 QUICK = ("ackley10", "levyrot5", "hartmann6n", "intquad8", "nkcat6", "mixtab6", "condopt", "oom5")
+PEERS = ("random", "sobol", "wandb", "optuna", "optuna-gp", "smac", "hebo", "ax")
 BARS = {"optuna": 0.5, "wandb": 0.5, "optuna-gp": 0.8, "ax": 1.0}
+TOGETHER_BARS = {"optuna": 0.6, "wandb": 0.6}
 HARD = ("hartfail6", "oom5", "condopt", "conddepth")
 WORKERS = 8
 
 
+@cache
 def all_problems() -> dict[str, Problem]:
     """Give the problems by name."""
-    return {problem.name: problem for part in (formulas, tables, trainings) for problem in part.problems()}
-
-
-class Scores:
-    """Mean scores over seeds, by contender, workers and problem."""
-
-    def __init__(self, games: Sequence[Game], problems: Sequence[Problem]) -> None:
-        self.problems = [problem.name for problem in problems]
-        self.games: dict[tuple[str, int, str], list[float]] = {}
-        for problem in problems:
-            mine = [game for game in games if game.problem == problem.name]
-            scale = Scale(problem, min((game.trace[-1] for game in mine), default=math.inf))
-            for game in mine:
-                key = game.contender, game.workers, problem.name
-                self.games.setdefault(key, []).append(scale.score(game.trace[-1]))
-
-    def mean(self, contender: str, workers: int, problem: str) -> float | None:
-        """Give the mean over seeds; None when it did not play."""
-        found = self.games.get((contender, workers, problem))
-        return statistics.fmean(found) if found else None
-
-    def over(self, contender: str, workers: int, problems: Sequence[str]) -> float:
-        """Give the geometric mean over problems."""
-        scores = [self.mean(contender, workers, problem) for problem in problems]
-        return geometric_mean([score for score in scores if score is not None])
-
-    def common(self, one: tuple[str, int], other: tuple[str, int], problems: Sequence[str] = ()) -> list[str]:
-        """Give the problems that both have played."""
-        return [p for p in problems or self.problems if (*one, p) in self.games and (*other, p) in self.games]
-
-    def ratio(
-        self, one: tuple[str, int], other: tuple[str, int], problems: Sequence[str] = ()
-    ) -> tuple[float, int]:
-        """Give one's geometric mean over another's on the problems that both have played, and how many."""
-        common = self.common(one, other, problems)
-        return (self.over(*one, common) / self.over(*other, common) if common else math.nan), len(common)
-
-    def spread(self, contender: str, workers: int, problem: str) -> str:
-        """Give the scores of the seeds from best to worst, for a note."""
-        found = sorted(self.games.get((contender, workers, problem), []))
-        return f"{found[0]:.2f} … {found[-1]:.2f}, {len(found)} seeds" if found else ""
+    parts = (formulas, tables, trainings, mixint)
+    return {problem.name: problem for part in parts for problem in part.problems()}
 
 
 def figures(scores: Scores) -> list[Figure]:
     """Turn scores into figures with their bars."""
     ours, together = ("besom", 1), ("besom", WORKERS)
-    found = [Figure("besom, all problems", scores.over(*ours, scores.problems), "x random", None, "lower")]
-    for peer, bar in BARS.items():
+    played = scores.games[ours]
+    found = [Figure("besom, all problems", scores.over(ours, list(played)), "x random", None, "lower")]
+    for peer in PEERS:
         for workers in (1, WORKERS):
-            ratio, count = scores.ratio(("besom", workers), (peer, workers))
-            if count:
-                how = "" if workers == 1 else f", {workers} workers"
-                found.append(Figure(f"besom / {peer}{how}", ratio, "x", bar, "lower", f"{count} problems"))
-    ratio, count = scores.ratio(ours, ("optuna", 1), HARD)
-    if count:
-        found.append(
-            Figure("failing and conditional / optuna", ratio, "x", 0.35, "lower", f"{count} problems")
-        )
-    ratio, count = scores.ratio(together, ours)
-    if count:
-        found.append(Figure("8 workers / sequential", ratio, "x", 1.1, "lower", f"{count} problems"))
-    worst = max((scores.mean(*ours, name) or 0.0, name) for name in scores.problems)
-    found.append(Figure("worst problem", worst[0], "x random", 1.0, "lower", worst[1]))
-    played = {workers for name, workers, _ in scores.games if name == "besom"}
-    peers = sorted({(name, count) for name, count, _ in scores.games if name != "besom" and count in played})
-    for name, workers in peers:
-        mine = ("besom", workers)
-        common = scores.common(mine, (name, workers))
-        note = f"{len(common)} problems; besom on them {scores.over(*mine, common):.3f}"
-        found.append(
-            Figure(
-                f"{name}, {workers} at a time",
-                scores.over(name, workers, common),
-                "x random",
-                None,
-                "lower",
-                note,
-            )
-        )
+            name = f"besom / {peer}" + ("" if workers == 1 else f", {workers} workers")
+            bar = (BARS if workers == 1 else TOGETHER_BARS).get(peer)
+            found += _ratio(name, scores.ratio(("besom", workers), (peer, workers)), bar)
+    found += _ratio("failing and conditional / optuna", scores.ratio(ours, ("optuna", 1), HARD), 0.35)
+    found += _ratio("8 workers / sequential", scores.ratio(together, ours), 1.1)
+    return [*found, *_ranks(scores), *_worst(scores), *_problems(scores)]
+
+
+def _ratio(name: str, ratio: Ratio | None, bar: float | None) -> list[Figure]:
+    return [] if ratio is None else [Figure(name, ratio.value, "x", bar, "lower", ratio.note)]
+
+
+def _ranks(scores: Scores) -> list[Figure]:
+    """Give our place by mean rank, which is 1 when nobody's is lower."""
+    found: list[Figure] = []
+    for workers in (1, WORKERS):
+        ranks = scores.ranks(workers)
+        if "besom" in ranks and len(ranks) > 1:
+            note = "mean ranks: " + ", ".join(f"{name} {rank:.2f}" for name, rank in ranks.items())
+            name = "place by mean rank" + ("" if workers == 1 else f", {workers} workers")
+            place = 1.0 + sum(rank < ranks["besom"] for rank in ranks.values())
+            found.append(Figure(name, place, "", 1.0, "lower", note))
+    return found
+
+
+def _worst(scores: Scores) -> list[Figure]:
+    found: list[Figure] = []
+    for workers in (1, WORKERS):
+        side = "besom", workers
+        means = {name: statistics.fmean(played) for name, played in scores.games.get(side, {}).items()}
+        if means:
+            name = "worst problem" + ("" if workers == 1 else f", {workers} workers")
+            worst = max(means, key=means.__getitem__)
+            note = f"{worst}: {scores.spread(side, worst)}"
+            found.append(Figure(name, means[worst], "x random", 1.0, "lower", note))
+    return found
+
+
+def _problems(scores: Scores) -> list[Figure]:
+    found: list[Figure] = []
     for problem in scores.problems:
-        score = scores.mean(*ours, problem)
+        score = scores.mean(("besom", 1), problem)
         if score is not None:
-            others = ((peer, scores.mean(peer, 1, problem)) for peer in ("random", *BARS))
-            peers_note = ", ".join(f"{peer} {value:.2f}" for peer, value in others if value is not None)
-            note = f"{scores.spread(*ours, problem)}; {peers_note}"
+            others = ((peer, scores.mean((peer, 1), problem)) for peer in PEERS)
+            note = ", ".join(f"{peer} {value:.2f}" for peer, value in others if value is not None)
+            note = f"{scores.spread(('besom', 1), problem)}; {note}"
             found.append(Figure(f"  {problem}", score, "x random", None, "lower", note))
     return found
 
 
 def missing(
     names: Sequence[str],
-    problems: Sequence[Problem],
+    problems: Sequence[str],
     seeds: int,
     workers: Sequence[int],
     kept: Sequence[Game],
-) -> list[tuple[str, Problem, int, int]]:
+) -> list[tuple[str, str, int, int]]:
     """Give the games that are not among the kept ones."""
     known = {(game.contender, game.problem, game.seed, game.workers) for game in kept}
     wanted = ((n, p, s, w) for s in range(seeds) for w in workers for n in names for p in problems)
-    return [game for game in wanted if (game[0], game[1].name, *game[2:]) not in known]
+    return [game for game in wanted if game not in known]
+
+
+def play_all(wanted: Sequence[tuple[str, str, int, int]], jobs: int) -> Iterator[Game]:
+    """Play games, `jobs` at a time in processes of their own."""
+    if jobs == 1:
+        yield from map(_play, wanted)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        yield from pool.map(_play, wanted)
+
+
+def _play(wanted: tuple[str, str, int, int]) -> Game:
+    name, problem, seed, workers = wanted
+    return play(name, all_problems()[problem], seed, workers=workers)
 
 
 def options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -145,6 +139,8 @@ def options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--problems", nargs="+", default=[])
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--workers", type=int, nargs="+")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--again", action="store_true")
     parser.add_argument("--plot", type=Path)
     return parser.parse_known_args(arguments)
 
@@ -152,27 +148,32 @@ def options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     chosen, rest = options(arguments)
-    known = all_problems()
 
     def measure(quick: bool) -> list[Figure]:
         """Play besom's games, score them beside the kept ones of its peers, and time suggestions."""
-        names = chosen.problems or (QUICK if quick else list(known))
-        problems = [known[name] for name in names]
+        names = chosen.problems or (QUICK if quick else list(all_problems()))
         workers = chosen.workers or ((1,) if quick else (1, WORKERS))
-        games = [game for game in load(KEPT) if game.problem in names]
-        wanted = missing(["besom"], problems, chosen.seeds or (3 if quick else 10), workers, ())
-        games += [play(name, problem, seed, workers=count) for name, problem, seed, count in wanted]
+        if chosen.again:
+            mine = [game for game in load(OURS) if game.problem in names and game.workers in workers]
+        else:
+            wanted = missing(["besom"], names, chosen.seeds or (3 if quick else 10), workers, ())
+            mine = list(play_all(wanted, chosen.jobs))
+        if not (quick or chosen.again or chosen.problems):
+            OURS.unlink(missing_ok=True)
+            save(mine, OURS)
+        games = [*mine, *(game for game in load(KEPT) if game.problem in names and game.workers in workers)]
+        problems = [all_problems()[name] for name in names]
         if chosen.plot is not None:
             draw(games, problems, chosen.plot)
         return figures(Scores(games, problems)) + costs(quick)
 
     if chosen.peers:
-        problems = [known[name] for name in chosen.problems or known]
+        names = chosen.problems or list(all_problems())
         KEPT.parent.mkdir(exist_ok=True)
-        for name, problem, seed, workers in missing(
-            chosen.peers, problems, chosen.seeds or 10, chosen.workers or (1, WORKERS), list(load(KEPT))
-        ):
-            save([play(name, problem, seed, workers=workers)], KEPT)
+        workers = chosen.workers or (1, WORKERS)
+        wanted = missing(chosen.peers, names, chosen.seeds or 10, workers, list(load(KEPT)))
+        for game in play_all(wanted, chosen.jobs):
+            save([game], KEPT)
     else:
         main("search", measure, rest)
 

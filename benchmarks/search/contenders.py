@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from benchmarks.search.imputed import Hebo, Smac
 from benchmarks.search.problem import Problem
 from besom.records import Observation, Params, RunState
 from besom.search import create_method
@@ -122,7 +123,7 @@ class WandbSweeps:
     """W&B's open engine, the package `sweeps`, with `method: bayes`; it knows no conditions."""
 
     def __init__(self, problem: Problem, seed: int) -> None:
-        import sweeps  # type: ignore[import-not-found, unused-ignore]
+        import sweeps  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
         np.random.seed(seed)  # the state that it draws from
         random.seed(seed)  # noqa: TID251 - likewise
@@ -242,5 +243,7 @@ CONTENDERS: dict[str, Callable[[Problem, int], Contender]] = {
     "optuna-gp": lambda problem, seed: Optuna(problem, seed, "GPSampler"),
     "wandb": WandbSweeps,
     "ax": Ax,
+    "smac": Smac,
+    "hebo": Hebo,
 }
 """By name; `optuna` is Optuna's default sampler."""

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.search.contenders import CONTENDERS
-from benchmarks.search.problem import Problem, RunFailedHere
+from benchmarks.search.problem import BUDGET, Problem, RunFailedHere
 from besom.records import Params
 
-BUDGET = 50
+FLOOR = 1e-3
+"""The score below which a problem counts as solved."""
+
 REFERENCES = 300
 """Random searches whose mean regret is 1 on the scale of scores."""
 
@@ -38,6 +40,7 @@ class Game:
 
 def play(name: str, problem: Problem, seed: int, *, workers: int = 1, budget: int = BUDGET) -> Game:
     """Run `budget` evaluations, `workers` at a time; runs take log-normal times."""
+    problem = problem.of(seed)
     rng = np.random.default_rng([seed, zlib.crc32(problem.name.encode())])
     contender = CONTENDERS[name](problem, seed)
     running: list[tuple[float, int, Any, Params]] = []
@@ -115,6 +118,28 @@ class Scale:
         return (value - self.optimum) / self.unit
 
 
-def geometric_mean(scores: Sequence[float], floor: float = 1e-3) -> float:
-    """Give the geometric mean, scores below `floor` counting as `floor`."""
-    return math.exp(sum(math.log(max(score, floor)) for score in scores) / len(scores))
+class Scales:
+    """The scale of every problem, or of every instance of it, made when it is first asked for."""
+
+    def __init__(self, games: Iterable[Game], problems: Iterable[Problem]) -> None:
+        self.problems = {problem.name: problem for problem in problems}
+        self.seen: dict[tuple[str, int], float] = {}
+        self.made: dict[tuple[str, int], Scale] = {}
+        for game in games:
+            key = self._key(game)
+            self.seen[key] = min(game.trace[-1], self.seen.get(key, math.inf))
+
+    def score(self, game: Game, evaluations: int = BUDGET) -> float:
+        """Give the score of a game after so many evaluations."""
+        key = self._key(game)
+        if key not in self.made:
+            self.made[key] = Scale(self.problems[game.problem].of(game.seed), self.seen[key])
+        return self.made[key].score(game.trace[evaluations - 1])
+
+    def _key(self, game: Game) -> tuple[str, int]:
+        return game.problem, 0 if self.problems[game.problem].instance is None else game.seed
+
+
+def geometric_mean(scores: Sequence[float]) -> float:
+    """Give the geometric mean, scores below `FLOOR` counting as that."""
+    return math.exp(sum(math.log(max(score, FLOOR)) for score in scores) / len(scores))

@@ -11,6 +11,9 @@ import numpy as np
 
 from besom.sweepfile import SweepConfig, from_mapping
 
+BUDGET = 50
+"""Runs that everybody has on each problem."""
+
 Flat = Mapping[str, Any]
 Outcome = tuple[float, float]
 """What a run reports, and the same without its noise."""
@@ -32,6 +35,11 @@ class Problem:
         None  # None: not known; the best that anybody found stands for it
     )
     held_out: bool = False
+    instance: Callable[[int], Problem] | None = None  # another problem of the same space for every seed
+
+    def of(self, seed: int) -> Problem:
+        """Give what is played with this seed."""
+        return self if self.instance is None else self.instance(seed)
 
     @cached_property
     def config(self) -> SweepConfig:
