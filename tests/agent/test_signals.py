@@ -20,12 +20,13 @@ RESUMABLE = """
     import besom
 
     run = besom.init()
-    saved = pathlib.Path(run.dir, "checkpoints", "step.txt")
+    saved, new = pathlib.Path(run.dir, "checkpoints", "step.txt"), pathlib.Path(run.dir, "step.txt")
     first = int(run.resume_path.read_text()) if run.resumed and run.resume_path else 0
     print("from", first, flush=True)
     for step in range(first, 100):
         run.log({"step_done": step})
-        saved.write_text(str(step + 1))
+        new.write_text(str(step + 1))
+        new.replace(saved)  # whole, whenever the signal comes
         if first:
             break
         time.sleep(0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import socket
@@ -12,8 +13,9 @@ from pathlib import Path
 
 from besom.agent.ahead import Ahead
 from besom.agent.breaker import Breaker
+from besom.agent.news import FIRST_PAUSE, LONGEST_PAUSE, WAIT
 from besom.agent.options import AgentOptions, AgentResult
-from besom.agent.patience import idle_pause, patiently
+from besom.agent.patience import Pause, patiently
 from besom.agent.platform import this_job
 from besom.agent.prepare import prepare_folder
 from besom.agent.settle import end_attempt
@@ -68,7 +70,8 @@ def run_function_agent(
 
 def _next_run(scheduler: Scheduler) -> Run | None:
     """Wait for a run; None when the sweep has no more."""
-    pause = idle_pause()
+    pause = Pause(FIRST_PAUSE, LONGEST_PAUSE)
+    seen = ""
     while True:
         answer = patiently(scheduler.claim, longest=_PATIENCE)
         if isinstance(answer, Run):
@@ -77,6 +80,11 @@ def _next_run(scheduler: Scheduler) -> Run | None:
             return None
         if answer is not Idle.AGAIN:
             time.sleep(pause.next())
+            seen = patiently(functools.partial(_wait, scheduler, seen), longest=_PATIENCE)
+
+
+def _wait(scheduler: Scheduler, seen: str) -> str:
+    return scheduler.store.wait(scheduler.sweep.id, seen, seconds=WAIT)
 
 
 def _call(

@@ -14,6 +14,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 from besom.agent.ahead import Ahead
@@ -22,8 +23,9 @@ from besom.agent.breaker import Breaker
 from besom.agent.ending import Told, exit_status
 from besom.agent.gpus import gpu_slots, visible_gpus
 from besom.agent.job import Job
+from besom.agent.news import Heard, News
 from besom.agent.options import AgentEvent, AgentOptions, AgentResult, EventKind, ignore
-from besom.agent.patience import Patience, idle_pause
+from besom.agent.patience import Patience
 from besom.agent.platform import this_job
 from besom.agent.prepare import prepare_folder
 from besom.agent.settle import settle
@@ -68,7 +70,8 @@ def run_agent(
     scheduler = Scheduler(store, sweep_id, agent_id=agent.id, lease_seconds=options.lease_seconds)
     loop = _Loop(store, scheduler, options, slots, starter=starter, on_event=on_event)
     loop.emit("joined", detail=agent.id)
-    with received(loop.events.put, forward=options.forward_signals), loop.ahead:
+    signals = received(loop.events.put, forward=options.forward_signals)
+    with signals, loop.ahead, closing(loop.news):
         return loop.run()
 
 
@@ -92,7 +95,7 @@ class _Loop:
         starter: Starter,
         on_event: Callable[[AgentEvent], None],
     ) -> None:
-        self.events: queue.SimpleQueue[int | _Ended] = queue.SimpleQueue()  # a number is a signal's
+        self.events: queue.SimpleQueue[int | _Ended | Heard] = queue.SimpleQueue()  # a number is a signal's
         self.store = store
         self.scheduler, self.ahead = scheduler, Ahead(scheduler)
         self.options = options
@@ -109,7 +112,7 @@ class _Loop:
         self.exit_code, self.reason = 0, ""
         self.idle: Idle | None = None
         self.claim_at = 0.0
-        self.claim_pause = idle_pause()
+        self.news = News(store, scheduler.sweep.id, self.events.put)
         self.beat_every = min(options.lease_seconds / 3, _BEAT_LONGEST)
         self.beat_at = 0.0  # by the clock of leases, which goes on while the machine sleeps
         self.patience = Patience()
@@ -161,9 +164,11 @@ class _Loop:
             pass
         self._show_output()
 
-    def _handle(self, event: int | _Ended) -> None:
+    def _handle(self, event: int | _Ended | Heard) -> None:
         if isinstance(event, _Ended):
             self._ended(self.jobs[event.lease])
+        elif isinstance(event, Heard):
+            self.claim_at = min(self.claim_at, self.news.heard(event))
         else:
             self._signaled(event)
 
@@ -200,7 +205,7 @@ class _Loop:
             self.taken += 1
             self.ahead.look()
             self.idle = None
-            self.claim_pause.reset()
+            self.news.found()
         elif answer is not Idle.AGAIN:
             self._idle(answer)
 
@@ -212,7 +217,7 @@ class _Loop:
         elif self.idle is not why:
             self.emit("paused" if why is Idle.PAUSED else "waiting")
         self.idle = why
-        self.claim_at = time.monotonic() + self.claim_pause.next()
+        self.claim_at = self.news.missed()
 
     def _start(self, run: Run) -> None:
         sweep, slot = self.scheduler.sweep, self.free[-1]
@@ -302,7 +307,6 @@ class _Loop:
         undecided = job.told is None and self.tier < 2 and exit_status(job.code) - 128 in LEAVE
         job.settle_at = now + _UNDECIDED if undecided else now
         self.claim_at = now
-        self.claim_pause.reset()
 
     def _settle(self, job: Job) -> None:
         if self.options.show_output:

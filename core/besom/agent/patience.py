@@ -31,11 +31,6 @@ class Pause:
         self._next = self._first
 
 
-def idle_pause() -> Pause:
-    """Give the pauses between two claims while there is nothing to take."""
-    return Pause(0.05, 1.0)
-
-
 class Patience:
     """Remembers since when the store has failed; times are seconds of the caller's clock."""
 

@@ -19,11 +19,12 @@ from besom.store.relational.queries import Queries, read_sql
 
 if TYPE_CHECKING:
     import psycopg
+    from psycopg.types.composite import CompositeInfo
 
     Connected = psycopg.Connection[tuple[Any, ...]]
 
 PACKAGE = "besom.store.postgres"
-MIGRATIONS = ("0001_first", "0002_proposer", "0003_agent_job", "0004_wait")
+MIGRATIONS = ("0001_first", "0002_proposer", "0003_agent_job", "0004_wait", "0005_at_once")
 VERSION = len(MIGRATIONS)
 """Of the schema."""
 
@@ -82,6 +83,7 @@ class Database:
         self.url = address.url
         self.clock: Time = clock or ServerClock(self._server_time)
         self._connections: dict[int, Connected] = {}
+        self._run: CompositeInfo | None = None  # the type of a run's row, as this server knows it
         self._closed = False
         _opened.add(self)
 
@@ -113,6 +115,25 @@ class Database:
                 raise told from error
             raise
 
+    def call(self, sql: str, parameters: Any) -> Any:
+        """Call a procedure that commits by itself, in one round trip; gives the row it gives, or None."""
+        from psycopg.types.composite import CompositeInfo, register_composite
+
+        connection = self._connection()
+        try:
+            if self._run is None:
+                self._run = CompositeInfo.fetch(connection, "run")
+                assert self._run is not None
+            if connection.adapters.types.get(self._run.oid) is None:
+                register_composite(self._run, connection)
+            row: Any = connection.execute(_text(sql), _values(parameters)).fetchone()
+        except Exception as error:
+            self._undo(connection)
+            if (told := explain(error, self.where)) is not error:
+                raise told from error
+            raise
+        return row[0]
+
     def lock_sweep(self, transaction: Transaction, sweep_id: str | None) -> None:
         """Hold the sweep's row of counts until the end of the transaction; what it did is flushed after that.
 
@@ -140,6 +161,7 @@ class Database:
     @contextmanager
     def listen(self, sweep_id: str, seconds: float) -> Generator[Callable[[float], None]]:
         """Give a pause that ends when another connection has changed the sweep's row or its counts."""
+        own = threading.get_ident() in self._connections
         connection = self._connection()
         awaited = {"sweep": sweep_id, "seconds": min(seconds, AWAIT_SECONDS)}
 
@@ -158,6 +180,10 @@ class Database:
             if (told := explain(error, self.where)) is not error:
                 raise told from error
             raise
+        finally:
+            if not own:  # servers have few: a thread that only waits keeps none
+                self._connections.pop(threading.get_ident(), None)
+                connection.close()
 
     def close(self) -> None:
         """Close every connection; a second call does nothing."""
