@@ -45,6 +45,7 @@ BUILTIN = {
         "batch": "besom_aws.batch:BatchLauncher",
         "ecs": "besom_aws.ecs:EcsLauncher",
         "local": "besom.launch.local:LocalLauncher",
+        "ray": "besom_ray.launcher:RayLauncher",
         "slurm": "besom_slurm.launcher:SlurmLauncher",
     },
     "besom.checkers": {

@@ -15,6 +15,7 @@ PLATFORMS = {
     "local": "On this machine, in the background.",
     "batch": "As an array job of AWS Batch; what a spot host loses is tried again.",
     "ecs": "As tasks of Amazon ECS.",
+    "ray": "As jobs of a Ray cluster; what a lost one was at, another goes on with.",
     "slurm": "As SLURM jobs; each goes on with its run when it is requeued.",
 }
 
