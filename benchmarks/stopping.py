@@ -5,18 +5,24 @@ Sweeps of 64 runs, 8 at a time, each run 100 reports long unless it is stopped, 
 run could have is 0. It is summed over seeds, divided by that of the same sweep without early termination, and
 averaged geometrically over the kinds. Bars: regret within 5 % at no more than 35 % of the resource.
 
+    python -m benchmarks.stopping --plot docs/images/stopping.svg    and draw it
+
 W&B's rule is besom's own `hyperband`, which is held to W&B's answers by the tests. Optuna's pruners see the
 same curves in the same order of reports. Peers run as they come, and with the settings that asha has here.
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
 import math
+import random
 import statistics
+import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from benchmarks.curves import KINDS, LENGTH, Curve, sweep_of
@@ -29,6 +35,7 @@ from besom.stopping.rungs import geometric
 from besom.testing.stoppers import Trial
 
 WORKERS = 8
+REGRET, RESOURCE = 1.05, 35.0  # the bars
 FIRST = LENGTH // 8  # what docs/early-termination.md recommends as min_iter
 
 
@@ -128,6 +135,9 @@ RULES: dict[str, Callable[[], Rule]] = {
 }
 
 
+MARKS = dict(zip(RULES, "os^DvsDpX<", strict=True))
+
+
 @dataclass(frozen=True, slots=True)
 class Played:
     """How one sweep ended."""
@@ -187,9 +197,9 @@ def score(make: Callable[[], Rule], seeds: range, *, workers: int = WORKERS) -> 
     spent = [one.spent for ones in played.values() for one in ones]
     kinds = {kind: _ratio(pair) for kind, pair in pairs.items()}
     worst = max(kinds, key=kinds.__getitem__)
-    low, high = _interval(pairs)
+    low, high = interval(pairs.values())
     return Score(
-        statistics.geometric_mean(kinds.values()),
+        mean_ratio(pairs.values()),
         low,
         high,
         statistics.mean(spent),
@@ -199,62 +209,80 @@ def score(make: Callable[[], Rule], seeds: range, *, workers: int = WORKERS) -> 
     )
 
 
+def mean_ratio(groups: Iterable[Sequence[tuple[float, float]]]) -> float:
+    """Give the geometric mean over groups of the sum of the first over the sum of the second."""
+    return statistics.geometric_mean(_ratio(pairs) for pairs in groups)
+
+
+def interval(groups: Iterable[Sequence[tuple[float, float]]]) -> tuple[float, float]:
+    """Give the 90 % interval of `mean_ratio`, by drawing the pairs of every group anew."""
+    chance, known = random.Random(1), list(groups)
+    drawn = sorted(mean_ratio([chance.choices(one, k=len(one)) for one in known]) for _ in range(400))
+    return drawn[20], drawn[380]
+
+
 def _ratio(pairs: Sequence[tuple[float, float]]) -> float:
     return math.fsum(regret for regret, _ in pairs) / math.fsum(free for _, free in pairs)
 
 
-def _interval(pairs: dict[str, list[tuple[float, float]]]) -> tuple[float, float]:
-    import random
+def figures(scores: Mapping[str, Score], alone: Score) -> list[Figure]:
+    """Turn scores into figures with their bars, which are asha's."""
+    found: list[Figure] = []
+    for name, score in {**scores, "asha, one run at a time": alone}.items():
+        held = name in ("asha", "asha, one run at a time")
+        note = f"90 % interval {score.low:.3f} to {score.high:.3f}"
+        note += f"; worst kind: {score.worst_kind} {score.worst:.2f}"
+        bar = REGRET if held else None
+        found.append(Figure(f"{name}: regret", score.regret, "x none", bar, "lower", note))
+        note = f"at most {100 * score.worst_spent:.0f} % in one sweep"
+        bar = RESOURCE if held else None
+        found.append(Figure(f"{name}: resource", 100 * score.spent, "%", bar, "lower", note))
+    return found
 
-    chance = random.Random(1)
-    drawn = sorted(
-        statistics.geometric_mean([_ratio(chance.choices(one, k=len(one))) for one in pairs.values()])
-        for _ in range(400)
-    )
-    return drawn[20], drawn[380]
+
+def draw(scores: Mapping[str, Score], path: Path) -> None:
+    """Write an SVG: regret against resource, with the bars; what is low and to the left is good."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "besom"  # the same picture, byte by byte, for the same scores
+    mpl.rcParams["svg.fonttype"] = "none"
+    from matplotlib import pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(8, 4.5))
+    for name, score in scores.items():
+        color = "#1f77b4" if name.startswith("Optuna") else "#8c8c00" if name.startswith("W&B") else "#d62728"
+        spread = [[score.regret - score.low], [score.high - score.regret]]
+        axis.errorbar(100 * score.spent, score.regret, spread, fmt=MARKS[name], color=color, label=name)
+    axis.axhline(REGRET, color="#777777", linestyle=":", linewidth=1)
+    axis.axvline(RESOURCE, color="#777777", linestyle=":", linewidth=1)
+    axis.set_xlim(left=0)
+    axis.set_xlabel("resource spent, % of that without early termination")
+    axis.set_ylabel("regret, without early termination = 1")
+    axis.grid(visible=True, alpha=0.2)
+    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="svg", metadata={"Date": None})
+    plt.close(figure)
 
 
-def measure(quick: bool) -> list[Figure]:
-    """Measure regret and resource of besom's stoppers, W&B's rule and Optuna's pruners."""
-    seeds = range(6 if quick else 40)
-    figures: list[Figure] = []
-    for name, make in RULES.items():
-        found = score(make, seeds)
-        held = name == "asha"
-        note = f"90 % interval {found.low:.3f} to {found.high:.3f}"
-        note += f"; worst kind: {found.worst_kind} {found.worst:.2f}"
-        figures += [
-            Figure(f"{name}: regret", found.regret, "x none", 1.05 if held else None, "lower", note),
-            Figure(
-                f"{name}: resource",
-                100 * found.spent,
-                "%",
-                35.0 if held else None,
-                "lower",
-                f"at most {100 * found.worst_spent:.0f} % in one sweep",
-            ),
-        ]
-    alone = score(RULES["asha"], seeds, workers=1)
-    return [
-        *figures,
-        Figure(
-            "asha, one run at a time: regret",
-            alone.regret,
-            "x none",
-            1.05,
-            "lower",
-            f"90 % interval {alone.low:.3f} to {alone.high:.3f}",
-        ),
-        Figure(
-            "asha, one run at a time: resource",
-            100 * alone.spent,
-            "%",
-            35.0,
-            "lower",
-            f"at most {100 * alone.worst_spent:.0f} % in one sweep",
-        ),
-    ]
+def run(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--plot", type=Path)
+    chosen, rest = parser.parse_known_args(arguments)
+
+    def measure(quick: bool) -> list[Figure]:
+        """Measure regret and resource of besom's stoppers, W&B's rule and Optuna's pruners."""
+        seeds = range(6 if quick else 40)
+        scores = {name: score(make, seeds) for name, make in RULES.items()}
+        if chosen.plot is not None:
+            draw(scores, chosen.plot)
+        return figures(scores, score(RULES["asha"], seeds, workers=1))
+
+    main("stopping", measure, rest)
 
 
 if __name__ == "__main__":
-    main("stopping", measure)
+    run(sys.argv[1:])
