@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from psycopg.types.composite import CompositeInfo
 
     Connected = psycopg.Connection[tuple[Any, ...]]
+    Cursor = psycopg.Cursor[tuple[Any, ...]]
 
 PACKAGE = "besom.store.postgres"
 MIGRATIONS = ("0001_first", "0002_proposer", "0003_agent_job", "0004_wait", "0005_at_once")
@@ -43,6 +44,8 @@ UPDATE tally SET awaited = extract(epoch FROM clock_timestamp()) + 2 * %(seconds
 WHERE sweep = %(sweep)s AND awaited < extract(epoch FROM clock_timestamp()) + %(seconds)s
 """
 """Asks to be told; for twice as long as needed, so that of many who wait one writes."""
+SETTINGS = "SELECT set_config('search_path', %s, false), set_config('enable_seqscan', 'off', false)"
+"""All that is often asked has an index; a plan made while a table was small must not be to scan it."""
 MIGRATING = 0x6265736D  # the advisory lock of whoever makes the schema
 
 
@@ -83,6 +86,7 @@ class Database:
         self.url = address.url
         self.clock: Time = clock or ServerClock(self._server_time)
         self._connections: dict[int, Connected] = {}
+        self._cursors: dict[int, Cursor] = {}
         self._run: CompositeInfo | None = None  # the type of a run's row, as this server knows it
         self._closed = False
         _opened.add(self)
@@ -106,33 +110,14 @@ class Database:
 
     def once(self, sql: str, parameters: Any) -> bool:
         """Do one statement as a transaction of its own, in one round trip; says whether it did anything."""
-        connection = self._connection()
-        try:
-            return connection.execute(_text(sql), _values(parameters)).rowcount > 0
-        except Exception as error:
-            self._undo(connection)
-            if (told := explain(error, self.where)) is not error:
-                raise told from error
-            raise
+        with self._cursor() as cursor:
+            return cursor.execute(_text(sql), _values(parameters)).rowcount > 0
 
     def call(self, sql: str, parameters: Any) -> Any:
-        """Call a procedure that commits by itself, in one round trip; gives the row it gives, or None."""
-        from psycopg.types.composite import CompositeInfo, register_composite
-
-        connection = self._connection()
-        try:
-            if self._run is None:
-                self._run = CompositeInfo.fetch(connection, "run")
-                assert self._run is not None
-            if connection.adapters.types.get(self._run.oid) is None:
-                register_composite(self._run, connection)
-            row: Any = connection.execute(_text(sql), _values(parameters)).fetchone()
-        except Exception as error:
-            self._undo(connection)
-            if (told := explain(error, self.where)) is not error:
-                raise told from error
-            raise
-        return row[0]
+        """Call a procedure that commits by itself, in one round trip; gives the row of a run, or None."""
+        with self._cursor() as cursor:
+            row: Any = cursor.execute(_text(sql), _values(parameters)).fetchone()
+            return row[0]
 
     def lock_sweep(self, transaction: Transaction, sweep_id: str | None) -> None:
         """Hold the sweep's row of counts until the end of the transaction; what it did is flushed after that.
@@ -149,14 +134,8 @@ class Database:
 
     def read(self, sql: str, parameters: Any = ()) -> list[Any]:
         """Give the rows of a query that writes nothing; takes no lock."""
-        connection = self._connection()
-        try:
+        with self._explained() as connection:
             return connection.execute(_text(sql), _values(parameters)).fetchall()
-        except Exception as error:
-            self._undo(connection)
-            if (told := explain(error, self.where)) is not error:
-                raise told from error
-            raise
 
     @contextmanager
     def listen(self, sweep_id: str, seconds: float) -> Generator[Callable[[float], None]]:
@@ -194,7 +173,38 @@ class Database:
     def forget(self) -> None:
         """Leave the parent's connections alone; called in a forked child."""
         _inherited.extend(self._connections.values())
-        self._connections = {}
+        self._connections, self._cursors = {}, {}
+
+    @contextmanager
+    def _explained(self) -> Generator[Connected]:
+        """Give this thread's connection; what goes wrong with it is raised as it is to be told."""
+        connection = self._connection()
+        try:
+            yield connection
+        except Exception as error:
+            self._undo(connection)
+            if (told := explain(error, self.where)) is not error:
+                raise told from error
+            raise
+
+    @contextmanager
+    def _cursor(self) -> Generator[Cursor]:
+        """Give this thread's cursor, for what is read at once: to make one costs as much as to use it."""
+        with self._explained() as connection:
+            cursor = self._cursors.get(threading.get_ident())
+            if cursor is None or cursor.connection is not connection:
+                cursor = self._cursors[threading.get_ident()] = self._make_cursor(connection)
+            yield cursor
+
+    def _make_cursor(self, connection: Connected) -> Cursor:
+        """Give a cursor that reads a run's row as a tuple where it comes as one value."""
+        from psycopg.types.composite import CompositeInfo, register_composite
+
+        if self._run is None:
+            self._run = CompositeInfo.fetch(connection, "run")
+            assert self._run is not None
+        register_composite(self._run, connection)
+        return connection.cursor()
 
     def _connection(self) -> Connected:
         found = self._connections.get(threading.get_ident())
@@ -217,7 +227,7 @@ class Database:
                 connect_timeout=CONNECT_SECONDS,
                 application_name="besom",
             )
-            connection.execute(_text(f"SET search_path TO {self.address.schema}"))
+            connection.execute(_text(SETTINGS), (self.address.schema,))
         except psycopg.ProgrammingError as error:  # libpq's word for an address it cannot read
             raise UsageError(f"{self.where}: {error}") from error
         except psycopg.Error as error:

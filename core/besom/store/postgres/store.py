@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
+from besom.records import Lease, Outcome, Run
 from besom.store.postgres.address import parse_address
-from besom.store.postgres.database import open_database
+from besom.store.postgres.database import Database, open_database
 from besom.store.relational.database import Time
+from besom.store.relational.rows import new_id, plain, run_of
+from besom.store.relational.runs import ending
 from besom.store.relational.store import RelationalStore
 
 
 class PostgresStore(RelationalStore):
-    """A Store in one schema of a PostgreSQL database."""
+    """A Store in one schema of a PostgreSQL database.
+
+    To take a run and to end it are each one round trip, where nothing out of the ordinary is to be done.
+    """
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._call = database.call
+
+    def claim(self, sweep_id: str, agent_id: str, *, lease_seconds: float) -> Run | None:
+        """Take what waits, unless a lease has run out, nothing waits or the sweep does not run yet."""
+        lease_now = self._lease_now()
+        columns = {
+            "sweep": sweep_id,
+            "agent": plain(agent_id),
+            "id": new_id(),
+            "now": self._wall(),
+            "lease_now": lease_now,
+            "lease": lease_now + lease_seconds,
+        }
+        row = self._call(self._sql.claim_at_once, columns)
+        return super().claim(sweep_id, agent_id, lease_seconds=lease_seconds) if row is None else run_of(row)
+
+    def finish(self, lease: Lease, outcome: Outcome) -> Run:
+        """End the run, unless it may go back into the queue, its sweep has a target or its lease is lost."""
+        row = self._call(self._sql.finish_at_once, ending(lease, outcome, self._wall()))
+        return super().finish(lease, outcome) if row is None else run_of(row)
 
 
 def open_postgres(url: str, *, clock: Time | None = None) -> PostgresStore:

@@ -203,19 +203,7 @@ class Runs(Queue):
 
     def finish(self, lease: Lease, outcome: Outcome) -> Run:
         """End the run if its attempt still runs; keep the outcome as superseded if the lease was lost."""
-        if outcome.state not in OUTCOMES:
-            raise UsageError(f"an attempt cannot end as {outcome.state.value}")
-        now = self._wall()
-        columns = {
-            "run": lease.run_id,
-            "attempt": lease.attempt,
-            "state": outcome.state.value,
-            "exit_code": outcome.exit_code,
-            "error": plain(outcome.error),
-            "summary": None if outcome.summary is None else dumps(outcome.summary),
-            "value": finite(outcome.value),
-            "now": now,
-        }
+        columns = ending(lease, outcome, self._wall())
         with self._database.transaction() as transaction:
             self._database.lock_run(transaction, lease.run_id)
             row = transaction.execute(self._sql.standing, (lease.run_id,)).fetchone()
@@ -311,3 +299,19 @@ class Runs(Queue):
             if release and run.sweep_id is not None:
                 point = {"sweep": run.sweep_id, "key": run.key, "params": dumps(run.params)}
                 transaction.execute(self._sql.release, point)
+
+
+def ending(lease: Lease, outcome: Outcome, now: float) -> dict[str, Any]:
+    """Give what is stored of an attempt's end; UsageError for an outcome that is none of an attempt."""
+    if outcome.state not in OUTCOMES:
+        raise UsageError(f"an attempt cannot end as {outcome.state.value}")
+    return {
+        "run": lease.run_id,
+        "attempt": lease.attempt,
+        "state": outcome.state.value,
+        "exit_code": outcome.exit_code,
+        "error": plain(outcome.error),
+        "summary": None if outcome.summary is None else dumps(outcome.summary),
+        "value": finite(outcome.value),
+        "now": now,
+    }

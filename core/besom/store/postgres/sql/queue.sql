@@ -44,6 +44,9 @@ VALUES (%(id)s, %(sweep)s, %(number)s, 'run-' || %(number)s::bigint, %(state)s, 
     %(exit_code)s, %(error)s, %(now)s, %(ended)s, nextval('changed'))
 ON CONFLICT (id) DO NOTHING RETURNING *;
 
+-- name: claim_at_once
+CALL claim_at_once(%(sweep)s, %(agent)s, %(id)s, %(now)s, %(lease_now)s, %(lease)s, NULL);
+
 -- name: take_suggestion
 DELETE FROM suggestion WHERE sweep = %(sweep)s AND ordinal = (SELECT min(ordinal) FROM suggestion WHERE sweep = %(sweep)s)
 RETURNING key, params, stale_at;

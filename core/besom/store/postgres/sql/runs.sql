@@ -26,14 +26,13 @@ UNION ALL SELECT params FROM run WHERE sweep = %(sweep)s AND state IN ('pending'
 UNION ALL SELECT params FROM suggestion WHERE sweep = %(sweep)s;
 
 -- name: lowest
-SELECT * FROM run WHERE sweep = %(sweep)s AND state IN ('finished', 'stopped') AND value =
-    (SELECT min(value) FROM run WHERE sweep = %(sweep)s AND state IN ('finished', 'stopped') AND value IS NOT NULL)
-ORDER BY number LIMIT 1;
+SELECT run.* FROM result JOIN run ON run.id = result.run WHERE result.sweep = %(sweep)s
+ORDER BY result.value, result.number LIMIT 1;
 
 -- name: highest
-SELECT * FROM run WHERE sweep = %(sweep)s AND state IN ('finished', 'stopped') AND value =
-    (SELECT max(value) FROM run WHERE sweep = %(sweep)s AND state IN ('finished', 'stopped') AND value IS NOT NULL)
-ORDER BY number LIMIT 1;
+SELECT run.* FROM result JOIN run ON run.id = result.run
+WHERE result.sweep = %(sweep)s AND result.value = (SELECT max(value) FROM result WHERE sweep = %(sweep)s)
+ORDER BY result.number LIMIT 1;
 
 -- name: lowest_running
 SELECT * FROM run WHERE sweep = %(sweep)s AND state = 'running' AND value IS NOT NULL ORDER BY value, number LIMIT 1;
@@ -42,12 +41,12 @@ SELECT * FROM run WHERE sweep = %(sweep)s AND state = 'running' AND value IS NOT
 SELECT * FROM run WHERE sweep = %(sweep)s AND state = 'running' AND value IS NOT NULL ORDER BY value DESC, number LIMIT 1;
 
 -- name: from_lowest
-SELECT * FROM run WHERE sweep = %(sweep)s AND state IN ('finished', 'stopped') AND value IS NOT NULL
-ORDER BY value, number LIMIT %(count)s OFFSET %(start)s;
+SELECT run.* FROM result JOIN run ON run.id = result.run WHERE result.sweep = %(sweep)s
+ORDER BY result.value, result.number LIMIT %(count)s OFFSET %(start)s;
 
 -- name: from_highest
-SELECT * FROM run WHERE sweep = %(sweep)s AND state IN ('finished', 'stopped') AND value IS NOT NULL
-ORDER BY value DESC, number LIMIT %(count)s OFFSET %(start)s;
+SELECT run.* FROM result JOIN run ON run.id = result.run WHERE result.sweep = %(sweep)s
+ORDER BY result.value DESC, result.number LIMIT %(count)s OFFSET %(start)s;
 
 -- name: insert_solo
 INSERT INTO run (id, number, name, state, params, key, source, attempt, created, started, changed, lease, project)
@@ -64,29 +63,30 @@ UPDATE run SET state = 'running', attempt = attempt + 1, name = coalesce(%(name)
 WHERE id = %(id)s RETURNING *;
 
 -- name: prolong
-UPDATE run SET lease = greatest(coalesce(lease, %(lease)s::float8), %(lease)s::float8) WHERE id = %(run)s AND attempt = %(attempt)s AND state = 'running'
+-- A run has a lease while it runs. Asked for by `state`, it might be looked for among all that run.
+UPDATE run SET lease = greatest(lease, %(lease)s::float8) WHERE id = %(run)s AND attempt = %(attempt)s AND lease IS NOT NULL
 RETURNING stop_reason, kill, agent;
 
 -- name: report
 -- Where a stop was asked for it changes nothing, and `report_asked` is for that.
-UPDATE run SET lease = greatest(coalesce(lease, %(lease)s::float8), %(lease)s::float8), summary = coalesce(%(summary)s::text, summary),
+UPDATE run SET lease = greatest(lease, %(lease)s::float8), summary = coalesce(%(summary)s::text, summary),
     value = CASE WHEN %(summary)s::text IS NULL THEN coalesce(%(value)s::float8, value) ELSE %(value)s::float8 END
-WHERE id = %(run)s AND attempt = %(attempt)s AND state = 'running' AND stop_reason IS NULL;
+WHERE id = %(run)s AND attempt = %(attempt)s AND lease IS NOT NULL AND stop_reason IS NULL;
 
 -- name: report_row
 -- Does what `report` and `insert_row` do for one row.
 WITH held AS (
-    UPDATE run SET lease = greatest(coalesce(lease, %(lease)s::float8), %(lease)s::float8), summary = coalesce(%(summary)s::text, summary),
+    UPDATE run SET lease = greatest(lease, %(lease)s::float8), summary = coalesce(%(summary)s::text, summary),
         value = CASE WHEN %(summary)s::text IS NULL THEN coalesce(%(value)s::float8, value) ELSE %(value)s::float8 END
-    WHERE id = %(run)s AND attempt = %(attempt)s AND state = 'running' AND stop_reason IS NULL
+    WHERE id = %(run)s AND attempt = %(attempt)s AND lease IS NOT NULL AND stop_reason IS NULL
     RETURNING id, attempt)
 INSERT INTO history SELECT id, attempt, %(seq)s::bigint, %(step)s::bigint, %(time)s::float8, %(data)s::text FROM held
 ON CONFLICT DO NOTHING;
 
 -- name: report_asked
-UPDATE run SET lease = greatest(coalesce(lease, %(lease)s::float8), %(lease)s::float8), summary = coalesce(%(summary)s::text, summary),
+UPDATE run SET lease = greatest(lease, %(lease)s::float8), summary = coalesce(%(summary)s::text, summary),
     value = CASE WHEN %(summary)s::text IS NULL THEN coalesce(%(value)s::float8, value) ELSE %(value)s::float8 END
-WHERE id = %(run)s AND attempt = %(attempt)s AND state = 'running'
+WHERE id = %(run)s AND attempt = %(attempt)s AND lease IS NOT NULL
 RETURNING stop_reason, kill;
 
 -- name: insert_row
@@ -96,7 +96,10 @@ WHERE EXISTS (SELECT 1 FROM run WHERE id = new.run FOR KEY SHARE)
 ON CONFLICT DO NOTHING;
 
 -- name: set_run_config
-UPDATE run SET config = %(config)s WHERE id = %(run)s AND attempt = %(attempt)s AND state = 'running';
+UPDATE run SET config = %(config)s WHERE id = %(run)s AND attempt = %(attempt)s AND lease IS NOT NULL;
+
+-- name: finish_at_once
+CALL finish_at_once(%(run)s, %(attempt)s, %(state)s, %(exit_code)s, %(error)s, %(summary)s, %(value)s, %(now)s, NULL);
 
 -- name: end_run
 UPDATE run SET state = %(state)s, failures = %(failures)s, crashes = %(crashes)s, summary = coalesce(%(summary)s::text, summary),
