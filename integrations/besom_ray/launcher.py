@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from besom.errors import BesomError, UsageError
 from besom.launch.base import AgentJob, Launched
+from besom.store.address import hide_password
 from besom_ray.cluster import RayRefusedError, connect, explained, find_address, other_nodes
 from besom_ray.options import OPTIONS
 from besom_ray.request import JobSettings, job_request, make_runtime_env, parse_resources, parse_size
@@ -93,7 +94,8 @@ class RayLauncher:
         # Ray takes the request before it looks at what is asked for.
         if told.error_type == "JOB_SUPERVISOR_ACTOR_START_FAILURE":
             raise RayRefusedError(f"Ray refuses the job: {str(told.message).partition(' Full traceback')[0]}")
-        return Launched(one, f"Ray job {one}; `ray job logs {one}` shows its output")
+        look = f"ray job logs --address {hide_password(self._address)} {one}"
+        return Launched(one, f"Ray job {one}; `{look}` shows its output")
 
 
 def require_one_machine(store: str, others: Sequence[str]) -> None:

@@ -36,7 +36,7 @@ def ray(cluster: RayCluster, outside: None, monkeypatch: pytest.MonkeyPatch) -> 
     for name, value in cluster.variables.items():
         monkeypatch.setenv(name, value)
     reset_auth_token_state()  # Ray reads its environment when it is imported
-    with cluster.inside():
+    with cluster.network.inside():
         yield cluster
 
 

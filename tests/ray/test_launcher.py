@@ -380,4 +380,4 @@ def test_ray_is_in_a_network_of_its_own(ray: RayCluster) -> None:
     assert [line.split(":")[0].strip() for line in Path("/proc/net/dev").read_text().splitlines()[2:]] == [
         "lo"
     ]
-    assert len(ray.processes()) > 5
+    assert len(ray.network.processes()) > 5

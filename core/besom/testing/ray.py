@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -37,15 +37,70 @@ def missing() -> str:
     return "" if os.geteuid() == 0 else "network namespaces are made by root"
 
 
+class Network:
+    """A network namespace that has nothing but a loopback device, for as long as process `holder` lives."""
+
+    def __init__(self, holder: int) -> None:
+        self._holder = holder
+        self._name = _network_of(holder)
+
+    @contextmanager
+    def inside(self) -> Generator[None]:
+        """Be in this network: this thread, and what it starts meanwhile."""
+        mine = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        theirs = os.open(f"/proc/{self._holder}/ns/net", os.O_RDONLY)
+        try:
+            _enter(theirs)
+            yield
+        finally:
+            _enter(mine)
+            os.close(theirs)
+            os.close(mine)
+
+    def processes(self) -> list[int]:
+        """Give the processes that are in it, but for its holder and this one."""
+        found: list[int] = []
+        for path in Path("/proc").glob("[0-9]*/ns/net"):
+            with suppress(OSError):  # gone meanwhile
+                if str(path.readlink()) == self._name:
+                    found.append(int(path.parts[2]))
+        return [pid for pid in found if pid not in {self._holder, os.getpid()}]
+
+    def end_all(self) -> None:
+        """End every process that is in it, and nothing else."""
+        deadline = time.monotonic() + PATIENCE
+        while (left := self.processes()) and time.monotonic() < deadline:
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
+
+
+@contextmanager
+def network() -> Generator[Network]:
+    """Give a network, and end what is in it."""
+    command = ["unshare", "--net", "sh", "-c", "ip link set lo up && echo ready && exec sleep infinity"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"ready\n", "no network namespace could be made"
+            made = Network(holder.pid)
+            try:
+                yield made
+            finally:
+                made.end_all()
+        finally:
+            holder.kill()
+
+
 class RayCluster:
     """A head node that wants a token; `variables` are what its clients have in their environment."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, network: Network) -> None:
+        self.folder, self.network = folder, network
         self.token = secrets.token_hex(32)
+        self._nodes: list[subprocess.Popen[bytes]] = []
         self.variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
-        self._head: subprocess.Popen[bytes] | None = None
-        self._network = ""
 
     def start(self) -> None:
         """Start the node, and wait until its dashboard takes jobs."""
@@ -57,27 +112,15 @@ class RayCluster:
             "resources": '{"special": 2}',
             "temp-dir": self.folder,
         }
-        enter = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@" --head', "sh"]
-        self._head = self._start_ray("head.log", *enter, **told)
-        before = _network_of("self")
-        self._wait(lambda: self._read_network() != before)
-        self._network = self._read_network()
-        with self.inside():
-            self._wait(lambda: self._alive() == 1)
+        with self.network.inside():
+            head = self._start_ray("--head", told)
+            self._wait(head, lambda: self._alive() == 1)
 
-    @contextmanager
-    def inside(self) -> Generator[None]:
-        """Be in the cluster's network: this thread, and what it starts meanwhile."""
-        assert self._head is not None
-        mine = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        theirs = os.open(f"/proc/{self._head.pid}/ns/net", os.O_RDONLY)
-        try:
-            _enter(theirs)
-            yield
-        finally:
-            _enter(mine)
-            os.close(theirs)
-            os.close(mine)
+    def stop(self) -> None:
+        """End everything in the network."""
+        self.network.end_all()
+        for node in self._nodes:
+            node.wait()
 
     @contextmanager
     def far_node(self, ip: str) -> Generator[None]:
@@ -85,18 +128,17 @@ class RayCluster:
 
         It has it until the node has joined; Ray takes ten seconds to notice that the node does not answer.
         """
-        with self.inside():
+        told = {"node-ip-address": ip, "num-cpus": 0, "num-gpus": 0}
+        with self.network.inside():
             subprocess.run(["ip", "address", "add", f"{ip}/32", "dev", "lo"], check=True)
             try:
-                told = {"address": "127.0.0.1:6379", "node-ip-address": ip, "num-cpus": 0, "num-gpus": 0}
-                node = self._start_ray("node.log", **told)
-                self._wait(lambda: self._alive() == 2)
+                node = self._start_ray("--address=127.0.0.1:6379", told)
+                self._wait(node, lambda: self._alive() == 2)
             finally:
                 subprocess.run(["ip", "address", "delete", f"{ip}/32", "dev", "lo"], check=True)
             yield
             os.killpg(node.pid, signal.SIGKILL)
-            node.wait()
-            self._wait(lambda: self._alive() == 1)
+            self._wait(None, lambda: self._alive() == 1)
 
     def ask(self, path: str, method: str = "GET") -> Any:
         """Give what the dashboard answers; URLError where it does not."""
@@ -112,41 +154,20 @@ class RayCluster:
 
     def stop_jobs(self) -> None:
         """End every job, and wait until none is left."""
+        deadline = time.monotonic() + PATIENCE
         while left := [one for one, state in self.jobs().items() if state in {"PENDING", "RUNNING"}]:
+            assert time.monotonic() < deadline, f"Ray does not stop {left}"
             for one in left:
                 self.ask(f"/api/jobs/{one}/stop", "POST")
             time.sleep(0.1)
 
-    def processes(self) -> list[int]:
-        """Give the processes in the cluster's network, but for this one."""
-        found: list[int] = []
-        for path in Path("/proc").glob("[0-9]*/ns/net"):
-            with suppress(OSError):  # gone meanwhile
-                if str(path.readlink()) == self._network and path.parts[2] != str(os.getpid()):
-                    found.append(int(path.parts[2]))
-        return found
-
-    def stop(self) -> None:
-        """End everything in the cluster's network, and nothing else."""
-        if self._head is None:
-            return
-        deadline = time.monotonic() + PATIENCE
-        while self._network and (left := self.processes()) and time.monotonic() < deadline:
-            for pid in left:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            self._head.poll()  # else it would stay
-            time.sleep(0.05)
-        self._head.kill()
-        self._head.wait()
-
-    def _start_ray(self, log: str, *before: str, **told: object) -> subprocess.Popen[bytes]:
-        ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
-        ray += ["--include-log-monitor=false", f"--object-store-memory={OBJECT_STORE}"]
-        ray += [f"--{option}={value}" for option, value in told.items()]
-        with (self.folder / log).open("wb") as output:
-            return subprocess.Popen(
-                [*before, *ray],
+    def _start_ray(self, kind: str, told: Mapping[str, object]) -> subprocess.Popen[bytes]:
+        ray = [sys.executable, "-m", "ray.scripts.scripts", "start", kind, "--block"]
+        ray += ["--disable-usage-stats", "--include-log-monitor=false"]
+        ray += [f"--object-store-memory={OBJECT_STORE}"]
+        with self._log.open("ab") as output:
+            node = subprocess.Popen(
+                [*ray, *(f"--{option}={value}" for option, value in told.items())],
                 env={**_plain(os.environ), **self.variables, "RAY_USAGE_STATS_ENABLED": "0"},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -154,10 +175,12 @@ class RayCluster:
                 start_new_session=True,
                 cwd=self.folder,
             )
+        self._nodes.append(node)
+        return node
 
-    def _read_network(self) -> str:
-        assert self._head is not None
-        return _network_of(self._head.pid)
+    @property
+    def _log(self) -> Path:
+        return self.folder / "ray.log"
 
     def _alive(self) -> int:
         """Count the nodes that can run jobs."""
@@ -166,26 +189,32 @@ class RayCluster:
             return sum(node["state"] == "ALIVE" for node in nodes)
         return 0
 
-    def _wait(self, condition: Callable[[], bool]) -> None:
-        assert self._head is not None
+    def _wait(self, starting: subprocess.Popen[bytes] | None, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE
         while not condition():
-            if self._head.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"Ray did not start:\n{(self.folder / 'head.log').read_text()[-4000:]}")
+            gone = starting is not None and starting.poll() is not None
+            if gone or time.monotonic() > deadline:
+                raise AssertionError(f"waited in vain for Ray:\n{self._log.read_text()[-4000:]}")
             time.sleep(0.05)
 
 
 @contextmanager
 def ray_cluster() -> Generator[RayCluster]:
     """Give a running cluster, and take it away."""
-    # Not below pytest's folders: the path of a socket has at most 107 characters.
-    with tempfile.TemporaryDirectory(prefix="besom-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        cluster = RayCluster(Path(folder))
+    with short_folder() as folder, network() as alone:
+        cluster = RayCluster(folder, alone)
         try:
             cluster.start()
             yield cluster
         finally:
             cluster.stop()
+
+
+@contextmanager
+def short_folder() -> Generator[Path]:
+    """Give a folder for Ray's files: not below pytest's, since a socket's path has at most 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="besom-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 def _plain(environment: os._Environ[str]) -> dict[str, str]:
@@ -194,7 +223,7 @@ def _plain(environment: os._Environ[str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not name.startswith(prefixes)}
 
 
-def _network_of(process: int | str) -> str:
+def _network_of(process: int) -> str:
     return str(Path(f"/proc/{process}/ns/net").readlink())
 
 
