@@ -36,6 +36,7 @@ OURS = Path(__file__).parent / "results" / "besom.jsonl"
 QUICK = ("ackley10", "levyrot5", "hartmann6n", "intquad8", "nkcat6", "mixtab6", "condopt", "oom5")
 PEERS = ("random", "sobol", "wandb", "optuna", "optuna-gp", "smac", "hebo", "ax")
 BARS = {"optuna": 0.5, "wandb": 0.5, "optuna-gp": 0.8, "ax": 1.0}
+COST_BARS = {"optuna-gp": 1 / 10, "ax": 1 / 40}
 TOGETHER_BARS = {"optuna": 0.6, "wandb": 0.6}
 HARD = ("hartfail6", "oom5", "condopt", "conddepth")
 WORKERS = 8
@@ -60,7 +61,7 @@ def figures(scores: Scores) -> list[Figure]:
             found += _ratio(name, scores.ratio(("besom", workers), (peer, workers)), bar)
     found += _ratio("failing and conditional / optuna", scores.ratio(ours, ("optuna", 1), HARD), 0.35)
     found += _ratio("8 workers / sequential", scores.ratio(together, ours), 1.1)
-    return [*found, *_ranks(scores), *_worst(scores), *_problems(scores)]
+    return [*found, *_ranks(scores), *_worst(scores), *_costs(scores), *_problems(scores)]
 
 
 def _ratio(name: str, ratio: Ratio | None, bar: float | None) -> list[Figure]:
@@ -90,6 +91,19 @@ def _worst(scores: Scores) -> list[Figure]:
             worst = max(means, key=means.__getitem__)
             note = f"{worst}: {scores.spread(side, worst)}"
             found.append(Figure(name, means[worst], "x random", 1.0, "lower", note))
+    return found
+
+
+def _costs(scores: Scores) -> list[Figure]:
+    """Compare what suggestions cost on the problems that both have played, when they played them."""
+    found: list[Figure] = []
+    for peer in PEERS:
+        common = scores.common(("besom", 1), (peer, 1))
+        if common:
+            mine, theirs = (scores.cost(side, common) for side in (("besom", 1), (peer, 1)))
+            note = f"{mine:.1f} and {theirs:.1f} ms on {len(common)} problems"
+            name, bar = f"CPU of a suggestion, besom / {peer}", COST_BARS.get(peer)
+            found.append(Figure(name, mine / theirs, "x", bar, "lower", note))
     return found
 
 
@@ -159,8 +173,9 @@ def run(arguments: Sequence[str]) -> None:
             wanted = missing(["besom"], names, chosen.seeds or (3 if quick else 10), workers, ())
             mine = list(play_all(wanted, chosen.jobs))
         if not (quick or chosen.again or chosen.problems):
+            others = [game for game in load(OURS) if game.workers not in workers]
             OURS.unlink(missing_ok=True)
-            save(mine, OURS)
+            save([*others, *mine], OURS)
         games = [*mine, *(game for game in load(KEPT) if game.problem in names and game.workers in workers)]
         problems = [all_problems()[name] for name in names]
         if chosen.plot is not None:

@@ -43,10 +43,13 @@ class Scores:
     def __init__(self, games: Sequence[Game], problems: Sequence[Problem]) -> None:
         self.problems = [problem.name for problem in problems]
         self.games: dict[Side, dict[str, list[float]]] = {}
+        self.costs: dict[Side, dict[str, list[float]]] = {}
         scales = Scales(games, problems)
         for game in games:
-            side = self.games.setdefault((game.contender, game.workers), {})
-            side.setdefault(game.problem, []).append(scales.score(game))
+            side = game.contender, game.workers
+            scores, costs = self.games.setdefault(side, {}), self.costs.setdefault(side, {})
+            scores.setdefault(game.problem, []).append(scales.score(game))
+            costs.setdefault(game.problem, []).append(game.cpu_ms)
 
     def mean(self, side: Side, problem: str) -> float | None:
         """Give the mean over seeds; None when it did not play."""
@@ -56,6 +59,10 @@ class Scores:
     def over(self, side: Side, problems: Sequence[str]) -> float:
         """Give the geometric mean over problems, all of which it has played."""
         return _over(self.games[side], problems, statistics.fmean)
+
+    def cost(self, side: Side, problems: Sequence[str]) -> float:
+        """Give the mean CPU milliseconds of a suggestion, telling the result included."""
+        return statistics.fmean(statistics.fmean(self.costs[side][name]) for name in problems)
 
     def common(self, one: Side, other: Side, problems: Sequence[str] = ()) -> list[str]:
         """Give the problems that both have played."""
