@@ -41,6 +41,23 @@ EXECUTE FUNCTION result_written();
 -- the store goes the long way. Each commits twice: first without a wait for the disk, so that the next one has the row
 -- of counts at once, then a transaction of its own that does wait: for its own record, and thereby for all before it.
 
+-- Takes a sweep's row of counts until the end of the transaction. Whoever finds it taken looks again a moment later: in a
+-- queue of sleepers, each would have to be woken before the next could go on, and a busy machine is slow to wake them.
+CREATE FUNCTION hold_counts(of_sweep TEXT) RETURNS tally LANGUAGE plpgsql AS $$
+DECLARE
+    held tally;
+BEGIN
+    FOR tries IN 1..200 LOOP
+        SELECT * INTO held FROM tally WHERE sweep = of_sweep FOR UPDATE SKIP LOCKED;
+        IF FOUND OR NOT EXISTS (SELECT FROM tally WHERE sweep = of_sweep) THEN
+            RETURN held;
+        END IF;
+        PERFORM pg_sleep(0.001);
+    END LOOP;
+    SELECT * INTO held FROM tally WHERE sweep = of_sweep FOR UPDATE;
+    RETURN held;
+END $$;
+
 CREATE PROCEDURE claim_at_once(
     of_sweep TEXT, by_agent TEXT, under_id TEXT, at DOUBLE PRECISION, lease_at DOUBLE PRECISION, until DOUBLE PRECISION,
     INOUT taken run
@@ -53,10 +70,13 @@ DECLARE
 BEGIN
     SET LOCAL synchronous_commit = off;
     UPDATE agent SET seen = at WHERE id = by_agent AND abs(at - seen) >= 1;
-    SELECT * INTO counts FROM tally WHERE tally.sweep = of_sweep FOR UPDATE;
+    counts := hold_counts(of_sweep);
     SELECT state, run_cap, exhausted INTO found_sweep FROM sweep WHERE id = of_sweep;
-    IF found_sweep.state IS DISTINCT FROM 'running' OR counts.reap_at <= lease_at THEN
+    IF coalesce(found_sweep.state NOT IN ('pending', 'running'), true) OR counts.reap_at <= lease_at THEN
         RETURN;
+    END IF;
+    IF found_sweep.state = 'pending' THEN
+        UPDATE sweep SET state = 'running', updated = at WHERE id = of_sweep;
     END IF;
     room := found_sweep.run_cap IS NULL OR counts.started < found_sweep.run_cap;
     IF counts.pending + counts.preempted > 0 THEN
@@ -103,7 +123,7 @@ BEGIN
     IF as_state = 'preempted' OR target IS NOT NULL THEN
         RETURN;  -- the run may go back into the queue, or end its sweep
     END IF;
-    PERFORM FROM tally WHERE tally.sweep = coalesce(home, '') FOR UPDATE;
+    PERFORM hold_counts(coalesce(home, ''));
     UPDATE run SET state = as_state, failures = failures + (as_state = 'failed')::int,
         summary = coalesce(with_summary, summary),
         value = CASE WHEN with_summary IS NULL THEN coalesce(with_value, value) ELSE with_value END,
