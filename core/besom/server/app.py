@@ -9,32 +9,35 @@ import secrets
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import JSONResponse
 
 import besom
 from besom.errors import BesomError, UsageError
 from besom.server.audit import Audit
+from besom.server.crew import Crew
 from besom.server.gate import Gate
 from besom.server.openapi import describe_server
-from besom.server.tokens import Tokens
+from besom.server.tokens import Token, Tokens
 from besom.server.waits import Waits
 from besom.store.base import Store
 from besom.store.http.codec import from_text, to_text
 from besom.store.http.failure import describe
 from besom.store.http.operations import Operation, digest, operations
+from besom.store.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Send
+    from starlette.types import Scope as Connection
 
 log = logging.getLogger(__name__)
 
+JSON = b"application/json"
 _COMPRESS_FROM = 2048  # bytes
 _REMEMBERED = 10_000  # answers to calls that must not be done twice
 _REMEMBERED_SECONDS = 300.0
@@ -64,91 +67,99 @@ class _RefusedError(Exception):
         self.status = status
 
 
-def create_app(store: Store, options: ServerOptions) -> Starlette:
-    """Give the ASGI application that serves a store."""
-    desk = _Desk(store, options)
-    gate = Middleware(
-        Gate,
-        tokens=Tokens(options.tokens),
-        hosts=options.hosts,
-        audit=desk.audit,
-        per_second=options.per_second,
-    )
-    described = describe_server()
-    greeting = {"besom": besom.__version__, "digest": digest(), "server": desk.name}
+class App:
+    """The ASGI application that serves a store."""
 
-    async def greet(request: Request) -> Response:
-        del request
-        return JSONResponse(greeting)
+    def __init__(self, store: Store, options: ServerOptions) -> None:
+        desk = _Desk(store, options)
+        self.waits = desk.waits
+        self._gate = Gate(
+            desk,
+            tokens=Tokens(options.tokens),
+            hosts=options.hosts,
+            audit=desk.audit,
+            per_second=options.per_second,
+        )
 
-    async def tell(request: Request) -> Response:
-        del request
-        return JSONResponse(described)
-
-    routes = [Route("/v1", greet, methods=["GET"]), Route("/v1/openapi.json", tell, methods=["GET"])]
-    routes += [Route(one.path, desk.endpoint(one), methods=["POST"]) for one in operations().values()]
-    return Starlette(routes=routes, middleware=[gate])
+    async def __call__(self, connection: Connection, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it."""
+        await self._gate(connection, receive, send)
 
 
 class _Desk:
-    """Takes calls, does them in threads, and remembers the answers that must not be asked for twice."""
+    """Has the calls done that the gate lets in; remembers answers to what must not be done twice."""
 
     def __init__(self, store: Store, options: ServerOptions) -> None:
         self.store, self.options = store, options
         self.audit = Audit(options.audit)
         self.name = secrets.token_hex(8)  # of this process: its memory ends with it
-        self._waits = Waits(store)
-        self._limiter: anyio.CapacityLimiter | None = None
+        self._pages = {
+            "/v1": JSONResponse({"besom": besom.__version__, "digest": digest(), "server": self.name}),
+            "/v1/openapi.json": JSONResponse(describe_server()),
+        }
+        self._operations = {one.path: one for one in operations().values()}
+        self.waits = Waits(store)
+        half = max(1, options.threads // 2)
+        self._readers: Crew[_Answer] = Crew(half)
+        # SQLite has one pen: more threads would wait for it, unless they can share a wait for the disk.
+        alone = isinstance(store, SqliteStore) and not store.flushes
+        self._writers: Crew[_Answer] = Crew(1 if alone else half)
         self._answers: OrderedDict[tuple[str, str], tuple[float, asyncio.Future[_Answer]]] = OrderedDict()
 
-    def endpoint(self, operation: Operation) -> Callable[[Request], Any]:
-        """Give the endpoint of an operation."""
-
-        async def serve(request: Request) -> Response:
-            try:
-                text = await self._body(request)
-            except _RefusedError as error:
-                kind = "StoreError" if error.status == 400 else "UsageError"
-                return JSONResponse({"error": {"kind": kind, "message": str(error)}}, error.status)
-            answer = await self._once(operation, request, text)
-            if operation.scope == "admin":
-                client = request.client.host if request.client else ""
-                token = request.scope["token"].id
-                self.audit.note(operation=operation.name, status=answer.status, token=token, client=client)
-            return await self._response(request, answer)
-
-        return serve
-
-    async def _body(self, request: Request) -> bytes:
-        limit = self.options.body_bytes
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise _RefusedError(415, "the body must be application/json")
-        parts: list[bytes] = []
-        size = 0
+    async def __call__(self, connection: Connection, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        path = connection["path"]
+        operation = self._operations.get(path)
+        if operation is None:
+            await self._pages[path](connection, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(connection["headers"])
         try:
-            async for part in request.stream():
-                size += len(part)
-                if size > limit:
-                    raise _RefusedError(413, f"the body is larger than {limit} bytes")
-                parts.append(part)
-        except ClientDisconnect as error:
-            raise _RefusedError(400, "the body ended early") from error
-        text = b"".join(parts)
-        encoding = request.headers.get("content-encoding", "identity").lower()
-        if encoding == "identity":
+            text = await self._body(headers, receive)
+        except _RefusedError as error:
+            kind = "StoreError" if error.status == 400 else "UsageError"
+            said = {"error": {"kind": kind, "message": str(error)}}
+            await JSONResponse(said, error.status)(connection, receive, send)
+            return
+        token: Token = connection["token"]
+        answer = await self._once(operation, headers, token, text)
+        if operation.scope == "admin":
+            client = (connection.get("client") or ("",))[0]
+            self.audit.note(operation=operation.name, status=answer.status, token=token.id, client=client)
+        await self._respond(operation, headers, answer, send)
+
+    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+        limit = self.options.body_bytes
+        kind = headers.get(b"content-type", b"")
+        if kind != JSON and kind.partition(b";")[0].strip().lower() != JSON:
+            raise _RefusedError(415, "the body must be application/json")
+        text = b""
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _RefusedError(400, "the body ended early")
+            text += message.get("body", b"")
+            if len(text) > limit:
+                raise _RefusedError(413, f"the body is larger than {limit} bytes")
+            more = message.get("more_body", False)
+        encoding = headers.get(b"content-encoding", b"identity").lower()
+        if encoding == b"identity":
             return text
-        if encoding != "gzip":
+        if encoding != b"gzip":
             raise _RefusedError(415, "a body is compressed by gzip or not at all")
         return _unzip(text, limit)
 
-    async def _once(self, operation: Operation, request: Request, text: bytes) -> _Answer:
-        call = request.headers.get("besom-call")
+    async def _once(
+        self, operation: Operation, headers: Mapping[bytes, bytes], token: Token, text: bytes
+    ) -> _Answer:
+        call = headers.get(b"besom-call")
         if not operation.once or call is None:
             return await self._do(operation, text)
-        if request.headers.get("besom-server", self.name) != self.name:
+        if headers.get(b"besom-server", self.name.encode()) != self.name.encode():
             message = f"the server was started anew; whether {operation.name} was done before is not known"
             return _Answer(503, to_text({"error": {"kind": "StoreError", "message": message}}))
-        key, now = (request.scope["token"].id, call[:100]), time.monotonic()
+        key, now = (token.id, call[:100].decode("latin-1")), time.monotonic()
         while self._answers and (
             len(self._answers) > _REMEMBERED
             or next(iter(self._answers.values()))[0] < now - _REMEMBERED_SECONDS
@@ -161,16 +172,15 @@ class _Desk:
     async def _do(self, operation: Operation, text: bytes) -> _Answer:
         if operation.name == "wait":
             return await self._wait(operation, text)
-        if self._limiter is None:
-            self._limiter = anyio.CapacityLimiter(self.options.threads)
-        return await anyio.to_thread.run_sync(self._call, operation, text, limiter=self._limiter)
+        crew = self._readers if operation.scope == "read" else self._writers
+        return await crew.do(lambda: self._call(operation, text))
 
     async def _wait(self, operation: Operation, text: bytes) -> _Answer:
         given = _arguments(operation, text)
         if isinstance(given, _Answer):
             return given
         try:
-            return _done(operation, await self._waits.wait(**given))
+            return _done(operation, await self.waits.wait(**given))
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
             return _failed(operation, error)
 
@@ -183,13 +193,19 @@ class _Desk:
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
             return _failed(operation, error)
 
-    async def _response(self, request: Request, answer: _Answer) -> Response:
-        headers = {"Besom-Server": self.name, "Cache-Control": "no-store"}
+    async def _respond(
+        self, operation: Operation, headers: Mapping[bytes, bytes], answer: _Answer, send: Send
+    ) -> None:
         body = answer.body
-        if len(body) >= _COMPRESS_FROM and "gzip" in request.headers.get("accept-encoding", ""):
+        told = [(b"content-type", JSON)]
+        if operation.once:
+            told.append((b"besom-server", self.name.encode()))
+        if len(body) >= _COMPRESS_FROM and b"gzip" in headers.get(b"accept-encoding", b""):
             body = await anyio.to_thread.run_sync(gzip.compress, body, 1)
-            headers["Content-Encoding"] = "gzip"
-        return Response(body, answer.status, headers, "application/json")
+            told.append((b"content-encoding", b"gzip"))
+        told.append((b"content-length", str(len(body)).encode()))
+        await send({"type": "http.response.start", "status": answer.status, "headers": told})
+        await send({"type": "http.response.body", "body": body})
 
 
 def _arguments(operation: Operation, text: bytes) -> dict[str, Any] | _Answer:

@@ -7,16 +7,12 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import uvicorn
 
 from besom.errors import UsageError
-from besom.server.app import ServerOptions, create_app
+from besom.server.app import App, ServerOptions
 from besom.store.base import Store
-
-if TYPE_CHECKING:
-    from starlette.applications import Starlette
 
 GRACE = 5  # seconds that requests in progress have when the server ends
 
@@ -58,9 +54,23 @@ def bind(where: Listening) -> socket.socket:
     return listener
 
 
-def make_server(app: Starlette, where: Listening) -> uvicorn.Server:
+class _Server(uvicorn.Server):
+    """Lets those go first that wait for news: uvicorn ends only after all requests have."""
+
+    def __init__(self, app: App, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End."""
+        self._app.waits.close()
+        await super().shutdown(sockets)
+
+
+def make_server(app: App, where: Listening) -> uvicorn.Server:
     """Give uvicorn's server for an application."""
-    return uvicorn.Server(
+    return _Server(
+        app,
         uvicorn.Config(
             app,
             ws="none",
@@ -68,12 +78,13 @@ def make_server(app: Starlette, where: Listening) -> uvicorn.Server:
             log_config=None,
             access_log=False,
             server_header=False,
+            date_header=False,  # each costs the client some microseconds
             proxy_headers=False,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=GRACE,
             ssl_certfile=where.certificate,
             ssl_keyfile=where.key,
-        )
+        ),
     )
 
 
@@ -83,7 +94,7 @@ def serve(store: Store, options: ServerOptions, where: Listening, *, on_start: C
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         on_start(f"http{'s' if where.certificate else ''}://{shown}:{port}")
-        make_server(create_app(store, options), where).run(sockets=[listener])
+        make_server(App(store, options), where).run(sockets=[listener])
 
 
 def _is_loopback(host: str) -> bool:

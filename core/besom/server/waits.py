@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 
 import anyio
@@ -31,6 +32,16 @@ class Waits:
         self._looks: dict[tuple[str, str], _Look] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._limiter: anyio.CapacityLimiter | None = None
+        self._closed = False
+
+    @property
+    def callers(self) -> int:
+        """How many wait."""
+        return sum(look.callers for look in self._looks.values())
+
+    def close(self) -> None:
+        """Let all who wait go within a second, with what they have seen."""
+        self._closed = True
 
     async def wait(self, sweep_id: str, seen: str, seconds: float) -> str:
         """Give what the store's `wait` does; after `LONGEST` seconds at the latest."""
@@ -46,8 +57,10 @@ class Waits:
             self._tasks.add(task)  # the loop itself would let it be collected
             task.add_done_callback(self._tasks.discard)
         look.callers += 1
+        until = time.monotonic() + min(seconds, LONGEST)
         try:
-            await asyncio.wait({look.word}, timeout=min(seconds, LONGEST))
+            while not (look.word.done() or self._closed) and (left := until - time.monotonic()) > 0:
+                await asyncio.wait({look.word}, timeout=min(left, LOOK))
         finally:
             look.callers -= 1
         return look.word.result() if look.word.done() else seen

@@ -12,7 +12,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from besom.server.app import ServerOptions, create_app
+from besom.server.app import App, ServerOptions
 from besom.server.gate import LOOPBACK
 from besom.server.listen import Listening, bind, make_server
 from besom.server.tokens import Tokens
@@ -31,7 +31,7 @@ def serving(store: Store, options: ServerOptions) -> Generator[str]:
     """Serve a store from a thread; gives the address."""
     where = Listening(port=0)
     with bind(where) as listener:
-        server = make_server(create_app(store, options), where)
+        server = make_server(App(store, options), where)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

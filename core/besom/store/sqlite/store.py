@@ -7,12 +7,16 @@ from pathlib import Path
 
 from besom.store.clock import Clock
 from besom.store.relational.store import RelationalStore
-from besom.store.sqlite.database import open_database
+from besom.store.sqlite.database import Database, open_database
 from besom.store.sqlite.place import filesystem_of, parse_place, require_local
 
 
 class SqliteStore(RelationalStore):
-    """A Store in one SQLite file."""
+    """A Store in one SQLite file; `flushes` says whether each call waits for the disk."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.flushes = database.flushes is not None
 
 
 def open_sqlite(
