@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import open_dict, read_write
 
-from besom.agent.patience import idle_pause
+from besom.agent.patience import Pause
 from besom.agent.prepare import prepare_folder
 from besom.agent.settle import end_attempt
 from besom.errors import BesomError, NotFoundError
@@ -115,7 +115,7 @@ class _Batches:
         self._suspects: set[str] = set()  # runs of a batch that broke: each is launched alone
 
     def run(self, size: int) -> None:
-        pause = idle_pause()
+        pause = Pause(0.05, 1.0)  # seconds between two claims while there is nothing to take
         while True:
             with _kept(self._store.url) as leases:
                 batch = self._claim(size, leases)
