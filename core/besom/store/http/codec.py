@@ -24,19 +24,23 @@ Schema = dict[str, Any]
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
+Where = Union[str, "tuple[Where, str]"]
+"""A place in a document: a name, or a place and what to add to it. Its text is made only when it is told."""
+
+
 @dataclass(frozen=True, slots=True)
 class Codec:
     """One type: `write` gives JSON, `read(value, where)` the type or UsageError."""
 
     schema: Schema
     write: Callable[[Any], Any]
-    read: Callable[[Any, str], Any]
+    read: Callable[[Any, Where], Any]
 
 
 def to_text(value: Any) -> bytes:
     """Give JSON as it travels; UsageError for what JSON cannot hold, NaN and the infinities among it."""
     try:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+        return _encode(value).encode("ascii")
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(
             f"a store keeps JSON, with non-finite numbers as strings ({error}): {ascii(value)[:200]}"
@@ -46,13 +50,17 @@ def to_text(value: Any) -> bytes:
 def from_text(text: bytes) -> Any:
     """Read JSON as it travels; UsageError for anything else."""
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return _decode(text.decode())
     except (ValueError, RecursionError) as error:
         raise UsageError(f"this is not JSON: {str(error)[:200]}") from error
 
 
 def _refuse(word: str) -> Any:
     raise ValueError(f"{word} is no number of JSON's")
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_decode = json.JSONDecoder(parse_constant=_refuse).decode
 
 
 @cache
@@ -86,12 +94,16 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _wrong(value: Any, where: str, wanted: str) -> UsageError:
-    return UsageError(f"{where} must be {wanted}, not {ascii(value)[:100]}")
+def _told(where: Where) -> str:
+    return where if isinstance(where, str) else _told(where[0]) + where[1]
+
+
+def _wrong(value: Any, where: Where, wanted: str) -> UsageError:
+    return UsageError(f"{_told(where)} must be {wanted}, not {ascii(value)[:100]}")
 
 
 def _scalar(kind: type, name: str) -> Codec:
-    def read(value: Any, where: str) -> Any:
+    def read(value: Any, where: Where) -> Any:
         if type(value) is not kind:
             raise _wrong(value, where, f"a JSON {name}")
         return value
@@ -105,7 +117,7 @@ def _write_float(value: Any) -> Any:
     return value
 
 
-def _read_float(value: Any, where: str) -> Any:
+def _read_float(value: Any, where: Where) -> Any:
     if type(value) in (int, float):
         return value
     if isinstance(value, str) and value in _WORDS:
@@ -113,14 +125,14 @@ def _read_float(value: Any, where: str) -> Any:
     raise _wrong(value, where, "a number")
 
 
-def _read_object(value: Any, where: str) -> Any:
+def _read_object(value: Any, where: Where) -> Any:
     if not isinstance(value, dict):
         raise _wrong(value, where, "a JSON object")
     return cast("dict[str, Any]", value)
 
 
 def _choice(words: tuple[Any, ...]) -> Codec:
-    def read(value: Any, where: str) -> Any:
+    def read(value: Any, where: Where) -> Any:
         if not isinstance(value, str) or value not in words:
             raise _wrong(value, where, f"one of {', '.join(words)}")
         return value
@@ -148,7 +160,7 @@ def _optional(hint: Any, arguments: tuple[Any, ...]) -> Codec:
     )
 
 
-def _read_array(value: Any, where: str) -> list[Any]:
+def _read_array(value: Any, where: Where) -> list[Any]:
     if not isinstance(value, list):
         raise _wrong(value, where, "a JSON array")
     return value  # pyright: ignore[reportUnknownVariableType]
@@ -159,13 +171,13 @@ def _array(item: Codec, kind: Callable[[list[Any]], Any]) -> Codec:
         {"type": "array", "items": item.schema},
         lambda value: [item.write(one) for one in value],
         lambda value, where: kind(
-            [item.read(one, f"{where}[{index}]") for index, one in enumerate(_read_array(value, where))]
+            [item.read(one, (where, f"[{index}]")) for index, one in enumerate(_read_array(value, where))]
         ),
     )
 
 
 def _pairs(key: Codec, item: Codec) -> Codec:
-    def read(value: Any, where: str) -> Any:
+    def read(value: Any, where: Where) -> Any:
         found: dict[Any, Any] = {}
         for pair in _read_array(value, where):
             if len(_read_array(pair, where)) != 2:
@@ -190,16 +202,20 @@ def _record(kind: type) -> Codec:
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]
 
-    def write(value: Any) -> Any:
-        return {name: part.write(getattr(value, name)) for name, part in parts.items()}
+    readers = {name: part.read for name, part in parts.items()}
+    writers = [(name, part.write) for name, part in parts.items()]
+    dotted = {name: f".{name}" for name in parts}
 
-    def read(value: Any, where: str) -> Any:
+    def write(value: Any) -> Any:
+        return {name: write(getattr(value, name)) for name, write in writers}
+
+    def read(value: Any, where: Where) -> Any:
         given = _read_object(value, where)
         if unknown := sorted(given.keys() - parts.keys()):
-            raise UsageError(f"{where} has no field {ascii(unknown[0])[:100]}")
+            raise UsageError(f"{_told(where)} has no field {ascii(unknown[0])[:100]}")
         if missing := [name for name in required if name not in given]:
-            raise UsageError(f"{where} needs {missing[0]!r}")
-        return kind(**{name: parts[name].read(one, f"{where}.{name}") for name, one in given.items()})
+            raise UsageError(f"{_told(where)} needs {missing[0]!r}")
+        return kind(**{name: readers[name](one, (where, dotted[name])) for name, one in given.items()})
 
     schema = {
         "type": "object",
@@ -210,7 +226,7 @@ def _record(kind: type) -> Codec:
     return Codec(schema, write, read)
 
 
-def _read_null(value: Any, where: str) -> None:
+def _read_null(value: Any, where: Where) -> None:
     if value is not None:
         raise _wrong(value, where, "null")
 

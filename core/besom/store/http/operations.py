@@ -75,6 +75,7 @@ class Operation:
     description: str
     signature: inspect.Signature
     parameters: Mapping[str, Codec]
+    required: list[str]  # the names of the arguments that have no default
     result: Codec
 
     @property
@@ -86,12 +87,6 @@ class Operation:
     def once(self) -> bool:
         """Say whether a repeated call would do it again."""
         return self.name in ONCE
-
-    @property
-    def required(self) -> list[str]:
-        """The names of the arguments that have no default."""
-        parameters = self.signature.parameters
-        return [name for name in self.parameters if parameters[name].default is inspect.Parameter.empty]
 
     def write(self, *args: Any, **words: Any) -> dict[str, Any]:
         """Give the body of a call."""
@@ -120,12 +115,14 @@ def _operation(name: str, scope: Scope) -> Operation:
     method = getattr(Store, name)
     hints = typing.get_type_hints(method)
     result = codec_of(hints.pop("return"))
+    signature = inspect.signature(method)
     return Operation(
         name=name,
         scope=scope,
         description=inspect.getdoc(method) or "",
-        signature=inspect.signature(method),
+        signature=signature,
         parameters={name: codec_of(hint) for name, hint in hints.items()},
+        required=[name for name in hints if signature.parameters[name].default is inspect.Parameter.empty],
         result=result,
     )
 
