@@ -83,10 +83,10 @@ def other_nodes(address: str) -> list[str]:
     from ray.util.state import list_nodes
 
     with explained(address), only_address(address):
-        nodes: list[Any] = list_nodes(
-            address, filters=[("state", "=", "ALIVE")], limit=_NODES, timeout=int(_SECONDS)
-        )
-    return sorted(ip for ip in (str(node.node_ip) for node in nodes) if not _is_here(ip))
+        # All of them: where some are lost, Ray takes its own filter for live ones to have lost data.
+        nodes: list[Any] = list_nodes(address, limit=_NODES, timeout=int(_SECONDS))
+    alive = [str(node.node_ip) for node in nodes if node.state == "ALIVE"]
+    return sorted(ip for ip in alive if not _is_here(ip))
 
 
 @contextmanager
@@ -111,6 +111,7 @@ def explained(address: str) -> Generator[None]:
     RayAwayError for what may pass, UsageError for what Ray's client cannot take, else RayRefusedError.
     """
     from ray.exceptions import AuthenticationError
+    from ray.util.state.exception import RayStateApiException, ServerUnavailable
     from requests.exceptions import InvalidURL, RequestException
 
     shown = hide_password(address)
@@ -123,14 +124,14 @@ def explained(address: str) -> Generator[None]:
         ) from error
     except InvalidURL as error:
         raise UsageError(f"{error}; write --address http://HOST:8265") from error
-    except (ConnectionError, RequestException) as error:
+    except (ConnectionError, RequestException, ServerUnavailable) as error:
         raise RayAwayError(
             f"no Ray cluster answers at {shown}; `ray start --head` starts one on this machine, --address"
             " names the dashboard of another"
         ) from error
     except (TypeError, ValueError) as error:
         raise UsageError(f"Ray does not take this job: {_first_line(error)}") from error
-    except RuntimeError as error:
+    except (RuntimeError, RayStateApiException) as error:
         raise RayRefusedError(f"the Ray cluster at {shown}: {_last_line(error)}") from error
 
 

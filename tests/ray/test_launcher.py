@@ -119,6 +119,26 @@ def parent(pid: int) -> int:
 
 @pytest.mark.slow
 @pytest.mark.timeout(200)
+def test_a_node_that_is_lost_leaves_its_run_to_another(lab: Lab, ray: RayCluster) -> None:
+    sweep = lab.python_sweep(RESUMABLE)
+    with ray.worker("127.0.0.2", **{"num-cpus": 1, "resources": '{"elsewhere": 1}'}) as node:
+        launcher = create_launcher("ray", resources=["elsewhere=1"])
+        (one,) = launcher.launch(job(lab, sweep, "--lease", "2"), 1)
+        run = first_output(lab, sweep)
+        os.killpg(node.pid, signal.SIGKILL)
+        lab.wait(lambda: not run_processes(run.id), 20)
+        (lab.folder / "go").touch()
+        RayLauncher().launch(job(lab, sweep), 1)
+        lab.wait(lambda: lab.states(sweep) == [RunState.FINISHED], SLOW)
+        lab.wait(lambda: ray.jobs()[one.job_id] == "FAILED", SLOW)
+    (again,) = lab.runs(sweep)
+    assert (again.id, again.attempt) == (run.id, 2)
+    first, second = (int(line.split()[1]) for line in lab.output(again).splitlines() if "from" in line)
+    assert first == 0 < second
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
 def test_a_stopped_job_gives_its_run_back_and_another_goes_on_with_it(lab: Lab, ray: RayCluster) -> None:
     sweep = lab.python_sweep(RESUMABLE)
     (one,) = RayLauncher().launch(job(lab, sweep), 1)

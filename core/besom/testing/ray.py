@@ -123,22 +123,29 @@ class RayCluster:
             node.wait()
 
     @contextmanager
+    def worker(self, ip: str, **more: object) -> Generator[subprocess.Popen[bytes]]:
+        """Have another node, whose processes are a group: by itself it has nothing that jobs ask for."""
+        told = {"node-ip-address": ip, "num-cpus": 0, "num-gpus": 0, **more}
+        with self.network.inside():
+            node = self._start_ray("--address=127.0.0.1:6379", told)
+            self._wait(node, lambda: self._alive() == 2)
+            yield node
+            with suppress(ProcessLookupError):
+                os.killpg(node.pid, signal.SIGKILL)
+            self._wait(None, lambda: self._alive() == 1)
+
+    @contextmanager
     def far_node(self, ip: str) -> Generator[None]:
         """Have another node, at an address that this machine has not.
 
         It has it until the node has joined; Ray takes ten seconds to notice that the node does not answer.
         """
-        told = {"node-ip-address": ip, "num-cpus": 0, "num-gpus": 0}
+        address = [f"{ip}/32", "dev", "lo"]
         with self.network.inside():
-            subprocess.run(["ip", "address", "add", f"{ip}/32", "dev", "lo"], check=True)
-            try:
-                node = self._start_ray("--address=127.0.0.1:6379", told)
-                self._wait(node, lambda: self._alive() == 2)
-            finally:
-                subprocess.run(["ip", "address", "delete", f"{ip}/32", "dev", "lo"], check=True)
-            yield
-            os.killpg(node.pid, signal.SIGKILL)
-            self._wait(None, lambda: self._alive() == 1)
+            subprocess.run(["ip", "address", "add", *address], check=True)
+            with self.worker(ip):
+                subprocess.run(["ip", "address", "delete", *address], check=True)
+                yield
 
     def ask(self, path: str, method: str = "GET") -> Any:
         """Give what the dashboard answers; URLError where it does not."""
