@@ -39,8 +39,8 @@ NAMES = ("hartmann6", "intquad8", "mixackley8", "condopt")
 RUNGS = rungs(FIRST, 3)
 
 
-Games = Sequence[tuple[float, int]]
-"""Regret of each seed, and how many runs began."""
+Games = Mapping[tuple[str, str], Sequence[tuple[float, int]]]
+"""By kind and problem: the regret of each seed, and how many runs began."""
 
 
 class Sweep(Protocol):
@@ -187,25 +187,30 @@ def play(sweep: Sweep, ends: Ends, kind: str, seed: int) -> tuple[float, int]:
 
 def measure(quick: bool) -> list[Figure]:
     """Measure what bayes reaches with asha and without, beside random search and Optuna."""
-    chosen = [problem for problem in problems() if problem.name in NAMES]
+    ends = [Ends(problem) for problem in problems() if problem.name in NAMES]
+    kinds = CURVES[:1] if quick else CURVES
     seeds = range(1 if quick else 4)
-    cells = list(itertools.product([Ends(problem) for problem in chosen], CURVES[:1] if quick else CURVES))
-    played = {
-        name: [[play(make(ends.problem, seed), ends, kind, seed) for seed in seeds] for ends, kind in cells]
-        for name, make in SWEEPS.items()
+    played: dict[str, Games] = {}
+    for name, make in SWEEPS.items():
+        cells = itertools.product(kinds, ends)
+        played[name] = {
+            (kind, end.problem.name): [play(make(end.problem, seed), end, kind, seed) for seed in seeds]
+            for kind, end in cells
+        }
+    return [_figure(name, games, played["bayes"]) for name, games in played.items() if name != "bayes"]
+
+
+def _figure(name: str, games: Games, free: Games) -> Figure:
+    pairs = {
+        cell: [(one[0], other[0]) for one, other in zip(played, free[cell], strict=True)]
+        for cell, played in games.items()
     }
-    return [_figure(name, found, played["bayes"]) for name, found in played.items() if name != "bayes"]
-
-
-def _figure(name: str, found: Sequence[Games], free: Sequence[Games]) -> Figure:
-    pairs = [
-        [(one[0], other[0]) for one, other in zip(*games, strict=True)]
-        for games in zip(found, free, strict=True)
-    ]
-    low, high = interval(pairs)
-    runs = statistics.fmean(count for games in found for _, count in games)
-    note = f"90 % interval {low:.2f} to {high:.2f}; {runs:.0f} runs began"
-    return Figure(name, mean_ratio(pairs), "x bayes", None, "lower", note)
+    low, high = interval(pairs.values())
+    runs = statistics.fmean(count for played in games.values() for _, count in played)
+    kinds = {cell[0]: [pairs[other] for other in pairs if other[0] == cell[0]] for cell in pairs}
+    each = ", ".join(f"{kind} {mean_ratio(found):.2f}" for kind, found in kinds.items())
+    note = f"90 % interval {low:.2f} to {high:.2f}; {each}; {runs:.0f} runs began"
+    return Figure(name, mean_ratio(pairs.values()), "x bayes", None, "lower", note)
 
 
 if __name__ == "__main__":
