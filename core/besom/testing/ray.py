@@ -138,7 +138,7 @@ class RayCluster:
     def far_node(self, ip: str) -> Generator[None]:
         """Have another node, at an address that this machine has not.
 
-        It has it until the node has joined; Ray takes ten seconds to notice that the node does not answer.
+        It has it until the node has joined; Ray takes seconds to notice that the node does not answer.
         """
         address = [f"{ip}/32", "dev", "lo"]
         with self.network.inside():
