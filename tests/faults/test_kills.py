@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from collections import Counter, defaultdict
-from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -42,24 +41,6 @@ def start_sweep(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Sweep:
     monkeypatch.setenv("ACKNOWLEDGED", str(said))
     # What these tests provoke is more than any program should be allowed.
     return lab.python_sweep(PROGRAM, str(list(range(SIZE))), max_attempts=1000)
-
-
-def living(lab: Lab) -> list[int]:
-    """Give the pids of the programs that run; each leads a process group."""
-    mine = f"BESOM_RUN_DIR={lab.folder}".encode()
-    found: list[int] = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):
-            if mine in path.read_bytes() and is_leader(int(path.parent.name)):
-                found.append(int(path.parent.name))
-    return found
-
-
-def is_leader(pid: int) -> bool:
-    try:
-        return os.getpgid(pid) == pid
-    except ProcessLookupError:
-        return False
 
 
 def kill(pid: int) -> bool:
@@ -106,7 +87,7 @@ def test_agents_killed_at_200_random_points(lab: Lab, monkeypatch: pytest.Monkey
             check(lab, sweep)
             sweep = start_sweep(lab, monkeypatch)
             continue
-        orphans = living(lab) if random.random() < 0.5 else []
+        orphans = lab.programs() if random.random() < 0.5 else []
         agent.kill()
         for pid in orphans:  # half of the time the machine dies, else only the agent
             kill(pid)
@@ -124,7 +105,7 @@ def test_programs_killed_at_200_random_points(lab: Lab, monkeypatch: pytest.Monk
         agent = lab.start_agent(sweep, workers=2, flapping=False)
         while killed < KILLS and agent.poll() is None:
             time.sleep(random.uniform(0.0, 0.3))
-            if alive := living(lab):
+            if alive := lab.programs():
                 killed += kill(random.choice(alive))
         assert agent.wait(300) == 0, lab.agent_output()
         check(lab, sweep)
@@ -139,7 +120,7 @@ def test_agents_told_to_leave_at_20_random_points(lab: Lab, monkeypatch: pytest.
         time.sleep(random.uniform(0.0, 0.6))
         agent.send_signal(signal.SIGTERM)
         assert agent.wait(60) == 143, lab.agent_output()
-        assert not living(lab)
+        assert not lab.programs()
         states = Counter(lab.states(sweep))
         assert set(states) <= {RunState.PREEMPTED, RunState.FINISHED, RunState.PENDING}
     assert lab.agent(sweep).exit_code == 0
@@ -154,8 +135,8 @@ def wait_for_joining(lab: Lab, sweep: Sweep, pid: int) -> None:
 def test_a_sweep_of_killed_agents_has_no_file_left_open(lab: Lab) -> None:
     sweep = lab.shell_sweep("exec sleep 60")
     agent = lab.start_agent(sweep, lease_seconds=0.5)
-    lab.wait(lambda: living(lab))
-    (orphan,) = living(lab)
+    lab.wait(lab.programs)
+    (orphan,) = lab.programs()
     assert all("besom.db" not in str(link.readlink()) for link in Path(f"/proc/{orphan}/fd").iterdir())
     agent.kill()
     agent.wait(20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import threading
 import time
@@ -135,6 +136,28 @@ def test_a_server_killed_at_20_random_points_loses_and_doubles_nothing(
             server.start()
         for agent in agents:
             assert agent.wait(400) == 0, lab.agent_output()
+        expect_all(lab, sweep, SIZE)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_agents_killed_at_25_random_points_leave_the_grid_exact(
+    seed: int, server: ServerProcess, folder: Path
+) -> None:
+    random = Random(seed)
+    with open_lab(folder, url=server.url) as lab:
+        sweep = lab.python_sweep(PROGRAM, str(list(range(SIZE))), max_attempts=1000)
+        for _ in range(25):
+            agent = lab.start_agent(sweep, workers=2, lease_seconds=1.0, flapping=False)
+            lab.wait(lab.programs)
+            time.sleep(random.uniform(0.0, 0.6))
+            orphans = lab.programs() if random.random() < 0.5 else []
+            agent.kill()
+            for pid in orphans:  # half of the time the machine dies, else only the agent
+                with suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
+            agent.wait(20)
+        assert Counter(lab.states(sweep)) != {RunState.FINISHED: SIZE}, "there was nothing left to kill"
+        assert lab.agent(sweep, workers=2, lease_seconds=1.0, flapping=False).exit_code == 0
         expect_all(lab, sweep, SIZE)
 
 

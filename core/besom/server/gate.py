@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -48,13 +49,14 @@ class Gate:
         self._table = route_table()
         self._rate = Rate(per_second, 2 * per_second)
         self._refusals = Rate(0.5, 30)
+        self._looked = False  # at the file of tokens, in this turn of the loop
 
     async def __call__(self, connection: Connection, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
         if connection["type"] != "http":
             return  # nothing else is served; uvicorn closes what nobody answers
         headers = Headers(scope=connection)
-        token = self._tokens.check(_bearer(headers))
+        token = self._tokens.check(_bearer(headers), look=self._due())
         refusal = self._judge(connection, headers, token)
         if refusal is None:
             connection["token"] = token
@@ -69,6 +71,17 @@ class Gate:
             status = 429
         body = {"error": {"kind": _KINDS.get(status, "StoreError"), "message": refusal.message}}
         await JSONResponse(body, status, headers=refusal.headers)(connection, receive, send)
+
+    def _due(self) -> bool:
+        """Say whether the file of tokens is to be looked at: once for all requests that came at once."""
+        if self._looked:
+            return False
+        self._looked = True
+        asyncio.get_running_loop().call_soon(self._look_again)
+        return True
+
+    def _look_again(self) -> None:
+        self._looked = False
 
     def _judge(self, connection: Connection, headers: Headers, token: Token | None) -> Refusal | None:
         host = _host(headers.getlist("host"))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,17 @@ class Lab:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder)
         self.agents.append(process)
         return process
+
+    def programs(self) -> list[int]:
+        """Give the processes of the runs' programs that live; each leads a group."""
+        mine = f"BESOM_RUN_DIR={self.folder}".encode()
+        found: list[int] = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):
+                pid = int(path.parent.name)
+                if mine in path.read_bytes() and os.getpgid(pid) == pid:
+                    found.append(pid)
+        return found
 
     def agent_output(self) -> str:
         return "".join(path.read_text() for path in sorted(self.folder.glob("agent-*.log")))
