@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -146,6 +147,18 @@ def test_runs_under_way_are_not_suggested_again_and_spread_out() -> None:
     places = [(point["x"], point["y"]) for point in runs.open]
     gaps = [math.dist(a, b) for index, a in enumerate(places) for b in places[:index]]
     assert min(gaps) > 1e-3
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_eight_agents_find_the_bottom_of_a_bowl_together(seed: int) -> None:
+    runs = Runs(bayes(MIXED, seed=seed))
+    order = random.Random(seed)
+    for _ in range(50):
+        while len(runs.open) < 8:
+            runs.open.append(runs.ask().suggestions[0].params)
+        point = runs.open.pop(order.randrange(8))
+        runs.end(point, bowl(point))
+    assert min(item.value for item in runs.ended if item.value is not None) < 0.02
 
 
 def test_what_is_rounded_or_clipped_to_a_run_point_is_not_suggested_again() -> None:

@@ -50,15 +50,16 @@ def test_the_gradient_of_the_likelihood_is_its_slope(warp: float) -> None:
     assert np.abs(gradient - expected).max() < 1e-4 * np.abs(gradient).max()
 
 
+@pytest.mark.parametrize("best", [-1.5, -5.0])
 @pytest.mark.parametrize("warp", [0.0, 0.5])
-def test_the_gradient_of_the_acquisition_is_its_slope(warp: float) -> None:
+def test_the_gradient_of_the_acquisition_is_its_slope(warp: float, best: float) -> None:
     rng = np.random.default_rng(2)
-    features, values = MIXED.features(some_points(15)), rng.normal(size=(15, 2))
-    likelihood = Likelihood(features, values[:, 0], MIXED.layout, Priors(warp_sd=warp))
+    features, values = MIXED.features(some_points(15)), rng.normal(size=15)
+    likelihood = Likelihood(features, values, MIXED.layout, Priors(warp_sd=warp))
     hyper = likelihood.hyper(likelihood.mean + 0.3 * rng.normal(size=len(likelihood.mean)))
     metric = Posterior(features, values, MIXED.layout, hyper)
-    labels = Posterior(features, np.sign(values[:, :1]), MIXED.layout, hyper)
-    target = Acquisition(metric, np.array([-1.5, -5.0]), (Trust(labels, 0.2, CAUTION), Trust(labels, -0.3)))
+    labels = Posterior(features, np.sign(values), MIXED.layout, hyper)
+    target = Acquisition(metric, best, (Trust(labels, 0.2, CAUTION), Trust(labels, -0.3)))
     places = MIXED.features(some_points(4, seed=3))
     value, gradient = target.value_with_slope(places)
     assert np.allclose(value, target.value(places))
@@ -112,9 +113,9 @@ def test_a_posterior_goes_through_noiseless_values_and_is_unsure_far_away() -> N
     domain = Domain((Axis(),))
     values, _ = standardize(np.cos(4 * x[:, 0]), 0.0)
     hyper, _ = fit(x, values, domain.layout, Priors())
-    posterior = Posterior(x, values[:, None], domain.layout, hyper)
+    posterior = Posterior(x, values, domain.layout, hyper)
     mean, deviation = posterior.predict(np.vstack([x, [[3.0]]]))
-    assert np.allclose(mean[:8, 0], values, atol=0.05)
+    assert np.allclose(mean[:8], values, atol=0.05)
     assert deviation[8] > 5 * deviation[:8].max()
 
 
@@ -158,7 +159,7 @@ def test_failures_push_the_search_away() -> None:
     places = np.array([[0.55], [0.85]])
     for failed, wins in ((np.empty((0, 1)), 1), (bad, 0)):
         evidence = Evidence(good, values, failed, np.empty((0, 1)))
-        target = acquisition(domain, evidence, fit_models(domain, evidence), np.random.default_rng(0))
+        target = acquisition(domain, evidence, fit_models(domain, evidence))
         assert target.value(places).argmax() == wins
 
 
@@ -168,10 +169,24 @@ def test_runs_under_way_make_their_places_less_promising() -> None:
     place = np.array([[0.55]])
     free = Evidence(points, values, none, none)
     fitted = fit_models(domain, free)
-    rng = np.random.default_rng(0)
-    before = acquisition(domain, free, fitted, rng).value(place)
-    after = acquisition(domain, Evidence(points, values, none, place), fitted, rng).value(place)
+    before = acquisition(domain, free, fitted).value(place)
+    after = acquisition(domain, Evidence(points, values, none, place), fitted).value(place)
     assert after < before - 1
+
+
+def test_runs_under_way_are_believed_to_end_as_expected_so_the_model_only_grows_surer() -> None:
+    rng = np.random.default_rng(7)
+    domain = Domain((Axis(), Axis()))
+    points, values, none = rng.random((12, 2)), rng.normal(size=12), np.empty((0, 2))
+    free = Evidence(points, values, none, none)
+    fitted = fit_models(domain, free)
+    pending, elsewhere = rng.random((7, 2)), rng.random((50, 2))
+    alone = acquisition(domain, free, fitted).posterior
+    beside = acquisition(domain, Evidence(points, values, none, pending), fitted).posterior
+    (mean, deviation), (same, surer) = alone.predict(elsewhere), beside.predict(elsewhere)
+    assert np.allclose(mean, same, atol=1e-6)
+    assert (surer < deviation + 1e-9).all()
+    assert (beside.predict(pending)[1] < alone.predict(pending)[1]).all()
 
 
 def test_the_trust_region_grows_with_success_and_shrinks_without() -> None:

@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import erfcx, log_ndtr, logsumexp
+from scipy.special import erfcx, log_ndtr
 
 from besom.search.bayes.gp import Posterior
 from besom.search.bayes.kernel import Array
@@ -54,17 +54,17 @@ class Trust:
     def value(self, features: Array) -> Array:
         """Give the weighted log chance at each point."""
         mean, deviation = self.posterior.predict(features)
-        return np.asarray(self.weight * log_ndtr((self.mean + mean[:, 0]) / self._spread(deviation)))
+        return np.asarray(self.weight * log_ndtr((self.mean + mean) / self._spread(deviation)))
 
     def value_with_slope(self, features: Array) -> tuple[Array, Array]:
         """Give the weighted log chance at each point and its gradient by the features."""
         found = self.posterior.predict_with_slope(features)
         spread = self._spread(found.deviation)
-        t = (self.mean + found.mean[:, 0]) / spread
+        t = (self.mean + found.mean) / spread
         log_chance = log_ndtr(t)
         by_t = np.exp(-0.5 * t**2 - _LOG_ROOT_2PI - log_chance)
         by_deviation = -by_t * t * found.deviation / spread**2
-        slope = found.gradient((by_t / spread)[:, None], by_deviation)
+        slope = found.gradient(by_t / spread, by_deviation)
         return self.weight * log_chance, self.weight * slope
 
     def _spread(self, deviation: Array) -> Array:
@@ -73,21 +73,20 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Acquisition:
-    """Log expected improvement over `best`, averaged over fantasies, plus the log chances to be of use.
+    """Log expected improvement over `best`, plus the log chances to be of use.
 
-    `best` has one entry per column of the posterior's values. `trusts` are models of what a run must keep:
-    not to fail (labels -1 and 1), and the limits of metrics (how far inside of them).
+    `trusts` are models of what a run must keep: not to fail (labels -1 and 1), and the limits of metrics (how
+    far inside of them).
     """
 
     posterior: Posterior
-    best: Array
+    best: float
     trusts: tuple[Trust, ...] = ()
 
     def value(self, features: Array) -> Array:
         """Give the acquisition at each point."""
         mean, deviation = self.posterior.predict(features)
-        total = np.asarray(logsumexp(log_improvement((self.best - mean) / deviation[:, None]), axis=1))
-        total += np.log(deviation) - math.log(len(self.best))
+        total = log_improvement((self.best - mean) / deviation) + np.log(deviation)
         for trust in self.trusts:
             total += trust.value(features)
         return np.asarray(total)
@@ -95,16 +94,13 @@ class Acquisition:
     def value_with_slope(self, features: Array) -> tuple[Array, Array]:
         """Give the acquisition at each point and its gradient by the features."""
         found = self.posterior.predict_with_slope(features)
-        deviation = found.deviation[:, None]
+        deviation = found.deviation
         z = (self.best - found.mean) / deviation
         log_h = log_improvement(z)
-        total: Array = np.asarray(logsumexp(log_h, axis=1))
-        share = np.exp(log_h - total[:, None])
-        by_mean = -share * np.exp(np.minimum(log_ndtr(z) - log_h, 600.0)) / deviation
         log_phi = -0.5 * z**2 - _LOG_ROOT_2PI
-        by_deviation = (share * np.exp(np.minimum(log_phi - log_h, 600.0)) / deviation).sum(1)
-        slope = found.gradient(by_mean, by_deviation)
-        total = total + np.log(found.deviation) - math.log(len(self.best))
+        by_mean = -np.exp(np.minimum(log_ndtr(z) - log_h, 600.0)) / deviation
+        by_deviation = np.exp(np.minimum(log_phi - log_h, 600.0)) / deviation
+        total, slope = log_h + np.log(deviation), found.gradient(by_mean, by_deviation)
         for trust in self.trusts:
             chance, chance_slope = trust.value_with_slope(features)
             total, slope = total + chance, slope + chance_slope

@@ -137,24 +137,27 @@ def prior_hyper(layout: Layout, priors: Priors) -> Hyper:
 
 
 class Posterior:
-    """A Gaussian process given observations; `values` may have several columns, one per fantasy.
+    """A Gaussian process given observations; means have the shape of `values`.
 
-    All columns share the variance, which does not depend on values.
+    The last `believed` of the values are taken to be without noise.
     """
 
-    def __init__(self, features: Array, values: Array, layout: Layout, hyper: Hyper) -> None:
+    def __init__(
+        self, features: Array, values: Array, layout: Layout, hyper: Hyper, *, believed: int = 0
+    ) -> None:
         self.layout, self.hyper = layout, hyper
         self.signal = math.exp(hyper.signal)
         self.noise = math.exp(hyper.noise)
         self.z = scale_features(features, layout, hyper.metric).z
         covariance = matern(squared_distances(self.z, self.z))
         covariance *= self.signal
-        self._factorize(covariance)
+        self._factorize(covariance, believed)
         self.values = values
         self.alpha = self.inverse_root.T @ (self.inverse_root @ values)
 
-    def _factorize(self, covariance: Array) -> None:
-        extra, failed = self.noise + _JITTER, 1
+    def _factorize(self, covariance: Array, believed: int) -> None:
+        extra, failed = np.full(len(covariance), self.noise + _JITTER), 1
+        extra[len(extra) - believed :] = _JITTER
         factor = covariance
         while failed:
             factor = covariance.copy(order="F")
@@ -165,7 +168,7 @@ class Posterior:
         self.inverse_root = np.ascontiguousarray(inverse)  # L^-1, so that predictions are plain products
 
     def predict(self, features: Array) -> tuple[Array, Array]:
-        """Give mean (as `values` has columns) and standard deviation of the noiseless value at each point."""
+        """Give mean and standard deviation of the noiseless value at each point."""
         z = scale_features(features, self.layout, self.hyper.metric).z
         cross = matern(squared_distances(z, self.z))
         cross *= self.signal
@@ -183,13 +186,6 @@ class Posterior:
         variance = np.maximum(self.signal - np.einsum("ij,ij->i", root, root), 1e-12 * self.signal + 1e-14)
         return Prediction(self, scaled.z, scaled.slope, slope, root, cross @ self.alpha, np.sqrt(variance))
 
-    def joint(self, features: Array) -> tuple[Array, Array]:
-        """Give mean and covariance of the noiseless values at some points together."""
-        z = scale_features(features, self.layout, self.hyper.metric).z
-        cross = matern(squared_distances(z, self.z)) * self.signal
-        root = cross @ self.inverse_root.T
-        return cross @ self.alpha, matern(squared_distances(z, z)) * self.signal - root @ root.T
-
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -206,7 +202,7 @@ class Prediction:
     def gradient(self, by_mean: Array, by_deviation: Array) -> Array:
         """Give the gradient by the features of a function with these gradients by mean and deviation."""
         posterior = self.posterior
-        by_kernel = by_mean @ posterior.alpha.T if by_mean.ndim > 1 else np.outer(by_mean, posterior.alpha)
+        by_kernel = np.outer(by_mean, posterior.alpha)
         by_kernel -= (by_deviation / self.deviation)[:, None] * (self.root @ posterior.inverse_root)
         by_distance = by_kernel * self.kernel_slope
         by_z = 2.0 * (by_distance.sum(1)[:, None] * self.z - by_distance @ posterior.z)

@@ -119,7 +119,7 @@ class Bayes:
             if cursor % DOUBT_EVERY == DOUBT_EVERY - 1:
                 fitted = doubted(fitted)
             box = region(domain, evidence.points, evidence.merit, fitted.metric.metric.scale)
-            target = acquisition(domain, evidence, fitted, rng)
+            target = acquisition(domain, evidence, fitted)
             leaders = evidence.points[np.argsort(evidence.merit, kind="stable")[:LEADERS]]
             effort = Effort()
             rows = candidates(domain, leaders, box, effort, rng)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 PRIORS = Priors()
 LABELS = Priors(scale=-1.0, scale_sd=1.0, noise=-3.0, noise_sd=1.0)
-FANTASIES = 8
 FIT_RUNS, MODEL_RUNS = 150, 300
 """So many runs the hyperparameters are searched with, and the model is made of."""
 
@@ -132,32 +131,34 @@ def doubted(fitted: Fitted) -> Fitted:
     return replace(fitted, metric=replace(fitted.metric, metric=closer))
 
 
-def acquisition(domain: Domain, evidence: Evidence, fitted: Fitted, rng: np.random.Generator) -> Acquisition:
-    """Give the acquisition, with the runs under way imagined to have ended as the model expects them to."""
+def acquisition(domain: Domain, evidence: Evidence, fitted: Fitted) -> Acquisition:
+    """Give the acquisition, with the runs under way believed to end at what the model expects of them.
+
+    A believed value leaves the model's mean as it is and takes away the deviation around it (Ginsbourger, Le
+    Riche, Carraro 2010, "Kriging is well-suited to parallelize optimization"). It counts as free of
+    noise: with it, running almost the same point at the same time can look like the best that can be done.
+    """
     evidence = choose(evidence, MODEL_RUNS).aimed
     layout = domain.layout
     features, values = domain.features(evidence.points), standardize(evidence.values, fitted.tail)[0]
-    posterior = Posterior(features, values[:, None], layout, fitted.metric)
-    mean, _ = posterior.predict(features)
-    best = mean[evidence.feasible].min(0)
+    posterior = Posterior(features, values, layout, fitted.metric)
+    best = posterior.predict(features)[0][evidence.feasible].min()
     if len(evidence.pending):
         ahead = domain.features(evidence.pending)
-        mean, covariance = posterior.joint(ahead)
-        root = np.linalg.cholesky(covariance + 1e-8 * np.eye(len(covariance)))
-        fantasies = mean + root @ rng.normal(size=(len(ahead), FANTASIES))
-        both = np.vstack([np.repeat(values[:, None], FANTASIES, axis=1), fantasies])
-        posterior = Posterior(np.vstack([features, ahead]), both, layout, fitted.metric)
+        believed, _ = posterior.predict(ahead)
+        both = np.concatenate([values, believed])
+        posterior = Posterior(np.vstack([features, ahead]), both, layout, fitted.metric, believed=len(ahead))
         if evidence.margins is None:  # else they may not keep the limits
-            best = np.minimum(best, fantasies.min(0))
+            best = min(best, believed.min())
     trusts: list[Trust] = []
     if len(evidence.failed):
         labeled, signs = _labels(domain, evidence)
-        trust = Posterior(labeled, (signs - signs.mean())[:, None], layout, fitted.labels)
+        trust = Posterior(labeled, signs - signs.mean(), layout, fitted.labels)
         trusts.append(Trust(trust, float(signs.mean()), CAUTION))
     for column, hyper in zip(_columns(evidence), fitted.margins, strict=True):
-        trust = Posterior(features, (column - column.mean())[:, None], layout, hyper)
+        trust = Posterior(features, column - column.mean(), layout, hyper)
         trusts.append(Trust(trust, float(column.mean())))
-    return Acquisition(posterior, best, tuple(trusts))
+    return Acquisition(posterior, float(best), tuple(trusts))
 
 
 def drawn_in(margins: Array) -> Array:
