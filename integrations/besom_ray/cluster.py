@@ -41,16 +41,18 @@ def find_address(given: str | None, environment: Mapping[str, str]) -> str:
     """
     named = {"--address": given, **{name: environment.get(name) for name in _VARIABLES}}
     source, address = next(((name, url) for name, url in named.items() if url), ("", DEFAULT_ADDRESS))
-    with suppress(ValueError):  # brackets that are not closed, a port that is no number
+    try:
         parts = urlsplit(address if "://" in address else f"//{address}")
-        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
-            return address.rstrip("/")
-        host = parts.hostname if parts.hostname not in {None, "auto", "local"} else "127.0.0.1"
-        raise UsageError(
-            f"{source} {hide_password(address)} is not where jobs are submitted; name the dashboard of the"
-            f" cluster: --address http://{host}:8265"
-        )
-    raise UsageError(f"{source} {hide_password(address)} is no address; write --address http://HOST:8265")
+        _ = parts.port  # read only now
+    except ValueError as error:
+        raise UsageError(f"{source} is no address ({error}); write --address http://HOST:8265") from error
+    if parts.scheme in {"http", "https"} and parts.hostname:
+        return address.rstrip("/")
+    host = parts.hostname if parts.hostname not in {None, "auto", "local"} else "127.0.0.1"
+    raise UsageError(
+        f"{source} {hide_password(address)} is not where jobs are submitted; name the dashboard of the"
+        f" cluster: --address http://{host}:8265"
+    )
 
 
 def connect(address: str) -> JobSubmissionClient:

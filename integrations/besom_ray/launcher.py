@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from besom.errors import BesomError, UsageError
@@ -16,6 +17,7 @@ from besom_ray.request import JobSettings, job_request, make_runtime_env, parse_
 
 if TYPE_CHECKING:
     import click
+    from ray.job_submission import JobSubmissionClient
 
 
 class RayLauncher:
@@ -50,7 +52,8 @@ class RayLauncher:
     def preview(self, job: AgentJob, count: int) -> str:
         """Give what the cluster would be told about one of the jobs, as JSON; asks it nothing."""
         request = job_request(job, self._settings)
-        return json.dumps({"address": self._address, "jobs": count, "submit_job": request}, indent=2)
+        address = hide_password(self._address)
+        return json.dumps({"address": address, "jobs": count, "submit_job": request}, indent=2)
 
     def launch(self, job: AgentJob, count: int) -> Sequence[Launched]:
         """Submit the jobs, all or none.
@@ -66,28 +69,29 @@ class RayLauncher:
             for request in requests:
                 submitted.append(self._submit(client, request))  # noqa: PERF401 - what was submitted is stopped
         except BesomError:
-            self.cancel(submitted)
+            with suppress(BesomError):  # the first one says what is wrong
+                self.cancel(submitted)
             raise
         return submitted
 
     def alive(self, launched: Sequence[Launched]) -> Sequence[Launched]:
         """Give those that Ray runs or holds back until their resources are free."""
+        return self._alive(connect(self._address), launched)
+
+    def cancel(self, launched: Sequence[Launched]) -> None:
+        """Have Ray end jobs; their agents give the runs back to the queue."""
         client = connect(self._address)
+        for agent in self._alive(client, launched):
+            with explained(self._address):
+                client.stop_job(agent.job_id)
+
+    def _alive(self, client: JobSubmissionClient, launched: Sequence[Launched]) -> Sequence[Launched]:
         with explained(self._address):
             jobs = client.list_jobs()
         there = {job.submission_id for job in jobs if not job.status.is_terminal()}
         return [agent for agent in launched if agent.job_id in there]
 
-    def cancel(self, launched: Sequence[Launched]) -> None:
-        """Have Ray end jobs; their agents give the runs back to the queue."""
-        alive = self.alive(launched) if launched else ()
-        client = connect(self._address) if alive else None
-        for agent in alive:
-            assert client is not None
-            with explained(self._address):
-                client.stop_job(agent.job_id)
-
-    def _submit(self, client: Any, request: dict[str, Any]) -> Launched:
+    def _submit(self, client: JobSubmissionClient, request: dict[str, Any]) -> Launched:
         with explained(self._address):
             one = str(client.submit_job(**request))
             told = client.get_job_info(one)

@@ -19,6 +19,8 @@ from besom_hydra.agents import hand_over
 from besom_hydra.work import LaunchOptions
 from besom_ray.cluster import RayRefusedError
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
 APP = """
 import os
 
@@ -35,8 +37,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(200)
 def test_a_hydra_multirun_has_its_jobs_run_by_ray(lab: Lab, ray: RayCluster) -> None:
     lab.write("app.py", APP)
     command = [sys.executable, "app.py", "-m", "hydra/sweeper=besom", "hydra/launcher=besom"]
@@ -59,7 +59,6 @@ def test_a_hydra_multirun_has_its_jobs_run_by_ray(lab: Lab, ray: RayCluster) -> 
         assert told["runtime_env"]["env_vars"]["MINE"] == "me"
 
 
-@pytest.mark.slow
 def test_a_multirun_whose_jobs_end_before_they_begin_says_so(
     lab: Lab, ray: RayCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,8 @@ from besom.testing.servers import server_options, serving
 from besom_ray.cluster import RayRefusedError, other_nodes
 from besom_ray.launcher import RayLauncher
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
 SLOW = 60.0  # seconds that a job may take to start, or to end
 
 RESUMABLE = """
@@ -68,14 +70,12 @@ def ended(ray: RayCluster, launched: Launched) -> bool:
     return ray.jobs()[launched.job_id] not in {"PENDING", "RUNNING"}
 
 
-@pytest.mark.slow
 class TestRayLauncher(LauncherContract):
     @pytest.fixture
     def launcher(self, ray: RayCluster) -> Launcher:
         return RayLauncher()
 
 
-@pytest.mark.slow
 def test_four_jobs_finish_a_grid_of_twenty_points_exactly(lab: Lab, ray: RayCluster) -> None:
     sweep = lab.shell_sweep("echo $1", json.dumps(list(range(20))))
     launched = RayLauncher().launch(job(lab, sweep), 4)
@@ -89,8 +89,6 @@ def test_four_jobs_finish_a_grid_of_twenty_points_exactly(lab: Lab, ray: RayClus
     assert {ray.jobs()[one.job_id] for one in launched} == {"SUCCEEDED"}
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(200)
 @pytest.mark.parametrize("victim", ["agent", "supervisor"])
 def test_a_job_that_is_killed_leaves_no_program_and_its_run_to_another(
     lab: Lab, ray: RayCluster, victim: str
@@ -117,8 +115,6 @@ def parent(pid: int) -> int:
     return int(line.split()[1])
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(200)
 def test_a_node_that_is_lost_leaves_its_run_to_another(lab: Lab, ray: RayCluster) -> None:
     sweep = lab.python_sweep(RESUMABLE)
     with ray.worker("127.0.0.2", **{"num-cpus": 1, "resources": '{"elsewhere": 1}'}) as node:
@@ -137,8 +133,6 @@ def test_a_node_that_is_lost_leaves_its_run_to_another(lab: Lab, ray: RayCluster
     assert first == 0 < second
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(200)
 def test_a_stopped_job_gives_its_run_back_and_another_goes_on_with_it(lab: Lab, ray: RayCluster) -> None:
     sweep = lab.python_sweep(RESUMABLE)
     (one,) = RayLauncher().launch(job(lab, sweep), 1)
@@ -156,7 +150,6 @@ def test_a_stopped_job_gives_its_run_back_and_another_goes_on_with_it(lab: Lab, 
     assert first == 0 < second
 
 
-@pytest.mark.slow
 def test_a_stopped_job_has_the_time_that_its_programs_are_given(lab: Lab, ray: RayCluster) -> None:
     # Ray by itself would kill it after 3 seconds.
     sweep = lab.shell_sweep("trap '' TERM; echo $$; for i in $(seq 60); do sleep 0.1; done; echo saved")
@@ -168,7 +161,6 @@ def test_a_stopped_job_has_the_time_that_its_programs_are_given(lab: Lab, ray: R
     lab.wait(lambda: ray.jobs()[one.job_id] == "STOPPED", SLOW)
 
 
-@pytest.mark.slow
 def test_no_word_from_outside_is_read_by_a_shell(
     lab: Lab, ray: RayCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,7 +177,6 @@ def test_no_word_from_outside_is_read_by_a_shell(
     assert ray.ask(f"/api/jobs/{one.job_id}")["metadata"] == {"besom_sweep": hostile}
 
 
-@pytest.mark.slow
 def test_what_is_asked_for_is_what_ray_gives(lab: Lab, ray: RayCluster) -> None:
     sweep = lab.shell_sweep(
         'echo "gpus $CUDA_VISIBLE_DEVICES of $MINE"; while [ ! -e go ]; do sleep 0.05; done'
@@ -209,7 +200,6 @@ def test_what_is_asked_for_is_what_ray_gives(lab: Lab, ray: RayCluster) -> None:
     lab.wait(lambda: ended(ray, one), SLOW)
 
 
-@pytest.mark.slow
 def test_each_run_of_a_job_has_a_gpu_of_its_own(lab: Lab, ray: RayCluster) -> None:
     sweep = lab.shell_sweep("echo $CUDA_VISIBLE_DEVICES; while [ ! -e go ]; do sleep 0.05; done", "[1, 2]")
     launcher = create_launcher("ray", gpus=2)
@@ -219,7 +209,6 @@ def test_each_run_of_a_job_has_a_gpu_of_its_own(lab: Lab, ray: RayCluster) -> No
     lab.wait(lambda: lab.states(sweep) == [RunState.FINISHED] * 2, SLOW)
 
 
-@pytest.mark.slow
 def test_a_job_waits_for_its_resources_and_is_alive_meanwhile(lab: Lab, ray: RayCluster) -> None:
     sweep = lab.shell_sweep("echo $$; while [ ! -e go ]; do sleep 0.05; done", "[1, 2]")
     launcher = create_launcher("ray", cpus=CPUS)
@@ -265,7 +254,6 @@ def test_a_failed_submission_stops_those_before_it(
     lab.wait(lambda: {ray.jobs()[one] for one in new} == {"STOPPED", "FAILED"}, SLOW)
 
 
-@pytest.mark.slow
 def test_agents_reach_postgresql(lab: Lab, ray: RayCluster, postgres_url: str) -> None:
     with closing(open_store(postgres_url)) as store:
         far = Lab(lab.folder, store)
@@ -275,7 +263,6 @@ def test_agents_reach_postgresql(lab: Lab, ray: RayCluster, postgres_url: str) -
         far.wait(lambda: not RayLauncher().alive(launched), SLOW)
 
 
-@pytest.mark.slow
 def test_agents_reach_a_server_with_the_token_in_a_file(
     lab: Lab, ray: RayCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,7 +277,6 @@ def test_agents_reach_a_server_with_the_token_in_a_file(
         lab.wait(lambda: lab.states(sweep) == [RunState.FINISHED] * 3, SLOW)
 
 
-@pytest.mark.slow
 def test_a_folder_that_is_sent_is_where_the_program_runs(
     lab: Lab, ray: RayCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -329,7 +315,6 @@ def test_the_address_that_is_given_counts_more_than_the_environment(
     assert os.environ["RAY_API_SERVER_ADDRESS"] == "http://127.0.0.1:9"
 
 
-@pytest.mark.slow
 def test_a_file_is_no_store_for_a_cluster_of_several_nodes(lab: Lab, ray: RayCluster) -> None:
     before = ray.jobs()
     with ray.far_node("10.7.7.7"):
@@ -352,7 +337,6 @@ def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-@pytest.mark.slow
 def test_a_cluster_that_cannot_be_used_is_told_in_one_line_with_the_remedy(lab: Lab, ray: RayCluster) -> None:
     sweep = lab.shell_sweep("true").id
     store = {"BESOM_STORE": lab.store.url}
@@ -372,7 +356,6 @@ def test_a_cluster_that_cannot_be_used_is_told_in_one_line_with_the_remedy(lab: 
     assert ray.token not in str(ray.jobs())
 
 
-@pytest.mark.slow
 def test_a_dry_run_starts_nothing_and_needs_no_cluster(lab: Lab, ray: RayCluster) -> None:
     sweep = lab.shell_sweep("true").id
     before = ray.jobs()
@@ -384,7 +367,6 @@ def test_a_dry_run_starts_nothing_and_needs_no_cluster(lab: Lab, ray: RayCluster
     assert ray.jobs() == before
 
 
-@pytest.mark.slow
 def test_launch_ray_prints_a_job_a_line(lab: Lab, ray: RayCluster) -> None:
     sweep = lab.shell_sweep("true").id
     done = command("launch", "ray", sweep, "--jobs", "2", BESOM_STORE=lab.store.url, **ray.variables)

@@ -109,6 +109,8 @@ def test_nothing_that_everybody_sees_holds_a_password() -> None:
     ):
         shown(store=address)
     assert "BESOM_STORE" not in variables(store=address, own_store=True)
+    proxied = create_launcher("ray", address="https://me:hunter2@head")
+    assert "hunter2" not in proxied.preview(AgentJob("abc", STORE), 1)
 
 
 def test_a_token_travels_by_the_path_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,11 +166,14 @@ def test_the_dashboard_is_where_it_is_said_to_be(
         ("auto", "http://127.0.0.1:8265"),
         ("http://[::1", "is no address"),
         ("http://host:port", "is no address"),
+        ("http://me:hunter2@[::1", "--address is no address"),
+        ("http://", "http://127.0.0.1:8265"),
     ],
 )
 def test_an_address_of_something_else_is_refused_with_the_dashboard_s(given: str, said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=said) as caught:
         RayLauncher(address=given)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_headers_for_a_proxy_come_from_ray_s_variable(monkeypatch: pytest.MonkeyPatch) -> None:
