@@ -6,7 +6,16 @@ import os
 import ssl
 import threading
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, RemoteDisconnected
+from http.client import (
+    BadStatusLine,
+    HTTPConnection,
+    HTTPException,
+    HTTPResponse,
+    HTTPSConnection,
+    LineTooLong,
+    RemoteDisconnected,
+)
+from itertools import islice
 from urllib.parse import urlsplit
 
 from besom.errors import StoreError, UsageError
@@ -14,6 +23,7 @@ from besom.errors import StoreError, UsageError
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 20.0
 """How long an answer may take; a longer one is a network that was cut."""
+MOST_HEADERS, LONGEST_LINE = 100, 65536  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,39 @@ class _Stale(Exception):  # noqa: N818 - no error: the connection had been close
     pass
 
 
+class _Answer(HTTPResponse):
+    """An answer whose headers are read without the email package: that takes longer than the rest."""
+
+    told: dict[str, str]
+
+    def begin(self) -> None:
+        """Read up to the body."""
+        version, _, rest = self._line().partition(" ")
+        if not version.startswith("HTTP/1.") or not rest[:3].isdigit():
+            raise BadStatusLine(f"{version} {rest}")
+        self.status = int(rest[:3])
+        lines = list(islice(iter(self._line, ""), MOST_HEADERS + 1))
+        if len(lines) > MOST_HEADERS:
+            raise HTTPException(f"more than {MOST_HEADERS} headers")
+        parts = (line.partition(":") for line in lines)
+        self.told = {name.strip().lower(): value.strip() for name, _, value in parts}
+        length = self.told.get("content-length", "")
+        self.chunked = self.told.get("transfer-encoding", "").lower() == "chunked"
+        self.chunk_left = None
+        self.length = int(length) if length.isdecimal() and not self.chunked else None
+        endless = self.length is None and not self.chunked
+        closes = self.told.get("connection", "").lower() == "close"
+        self.will_close = endless or closes or version == "HTTP/1.0"
+
+    def _line(self) -> str:
+        line = self.fp.readline(LONGEST_LINE + 1)
+        if not line:
+            raise RemoteDisconnected("the connection was closed without an answer")
+        if len(line) > LONGEST_LINE:
+            raise LineTooLong("header line")
+        return line.decode("latin-1").rstrip("\r\n")
+
+
 class Connections:
     """A pool that grows with the threads that use it at once."""
 
@@ -122,9 +165,9 @@ class Connections:
                 connection.connect()
                 connection.sock.settimeout(ANSWER_SECONDS)
             connection.sock.sendall(self._written(method, path, body, headers))
-            answer = HTTPResponse(connection.sock, method=method)
+            answer = _Answer(connection.sock, method=method)
             answer.begin()
-            reply = Reply(answer.status, answer.read(), {k.lower(): v for k, v in answer.getheaders()})
+            reply = Reply(answer.status, answer.read(), answer.told)
         except (OSError, HTTPException) as error:
             connection.close()
             if kept and isinstance(error, (ConnectionError, RemoteDisconnected)):
