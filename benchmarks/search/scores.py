@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 from collections.abc import Callable, Sequence
@@ -25,16 +26,16 @@ class Ratio:
     high: float
     problems: int
     seeds: tuple[int, int]  # the fewest of the other's on a problem, and the most
+    paired: float  # the value with no seeds but those that both have played: few seeds flatter
 
     @property
     def note(self) -> str:
         """The spread and what it rests on, for a person to read."""
         few, many = self.seeds
         seeds = f"{few}" if few == many else f"{few} to {many}"
-        plural = "" if many == 1 else "s"
-        return (
-            f"90 % interval {self.low:.2f} to {self.high:.2f}; {self.problems} problems, {seeds} seed{plural}"
-        )
+        seeds += " seed" if many == 1 else " seeds"
+        interval = f"90 % interval {self.low:.2f} to {self.high:.2f}"
+        return f"{interval}; {self.problems} problems, {seeds}; {self.paired:.2f} on the same seeds"
 
 
 class Scores:
@@ -43,13 +44,14 @@ class Scores:
     def __init__(self, games: Sequence[Game], problems: Sequence[Problem]) -> None:
         self.problems = [problem.name for problem in problems]
         self.games: dict[Side, dict[str, list[float]]] = {}
+        self.seeds: dict[Side, dict[str, list[int]]] = {}
         self.costs: dict[Side, dict[str, list[float]]] = {}
         scales = Scales(games, problems)
         for game in games:
             side = game.contender, game.workers
-            scores, costs = self.games.setdefault(side, {}), self.costs.setdefault(side, {})
-            scores.setdefault(game.problem, []).append(scales.score(game))
-            costs.setdefault(game.problem, []).append(game.cpu_ms)
+            self.games.setdefault(side, {}).setdefault(game.problem, []).append(scales.score(game))
+            self.seeds.setdefault(side, {}).setdefault(game.problem, []).append(game.seed)
+            self.costs.setdefault(side, {}).setdefault(game.problem, []).append(game.cpu_ms)
 
     def mean(self, side: Side, problem: str) -> float | None:
         """Give the mean over seeds; None when it did not play."""
@@ -88,7 +90,18 @@ class Scores:
             drawn[-DRAWS // 20],
             len(common),
             (min(seeds), max(seeds)),
+            self._paired(one, other, common),
         )
+
+    def _paired(self, one: Side, other: Side, problems: Sequence[str]) -> float:
+        """Compare two contenders on the seeds that both have played."""
+        means: list[list[float]] = [[], []]
+        for name in problems:
+            shared = set(self.seeds[one][name]) & set(self.seeds[other][name])
+            for index, side in enumerate((one, other) if shared else ()):
+                pairs = zip(self.seeds[side][name], self.games[side][name], strict=True)
+                means[index].append(statistics.fmean(score for seed, score in pairs if seed in shared))
+        return geometric_mean(means[0]) / geometric_mean(means[1]) if means[0] else math.nan
 
     def ranks(self, workers: int, problems: Sequence[str] = ()) -> dict[str, float]:
         """Give everybody's mean rank over problems, each among those who have played it, best first.
