@@ -23,14 +23,15 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
 from besom.errors import StoreFullError
-from besom.jsonable import jsonable
+from besom.jsonable import json_writer, jsonable
 from besom.records import Directive, HistoryRow, Lease, Metric, Outcome, RunState
 from besom.summarize import Summarizer
 
 BATCH_BYTES = 256 * 1024
 """How much of a journal is held in memory at once."""
 
-_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+_encode = json_writer()
+_decode = json.JSONDecoder().raw_decode
 
 
 class Journal:
@@ -56,9 +57,14 @@ class Journal:
 
         StoreFullError when the disk is full; then some of them may be there.
         """
-        made = [_line(kind, time, body) for time, body in entries]
-        self._write(b"".join(line for _, line in made))
-        return [body for body, _ in made]
+        bodies: list[Any] = []
+        lines: list[bytes] = []
+        for time, body in entries:
+            stored, line = _line(kind, time, body)
+            bodies.append(stored)
+            lines.append(line)
+        self._write(b"".join(lines))
+        return bodies
 
     def _write(self, lines: bytes) -> None:
         if self._torn:
@@ -132,11 +138,13 @@ def read_entries(file: BinaryIO, limit: int | None = None) -> Iterator[Entry]:
             return
         position += len(line)
         try:
-            found = json.loads(line)
+            text = line.decode("ascii")
+            found, end = _decode(text)
             entry = Entry(position, found["kind"], found["time"], found["body"])
         except (ValueError, KeyError, TypeError):
             continue
-        yield entry
+        if end == len(text) - 1:
+            yield entry
 
 
 class Account:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import json.encoder
 import logging
 import math
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date
 from enum import Enum
@@ -38,6 +40,21 @@ def is_dict(value: object) -> TypeGuard[dict[str, Any]]:
 def is_list(value: object) -> TypeGuard[list[Any]]:
     """Say whether a value is a list."""
     return isinstance(value, list)
+
+
+def json_writer() -> Callable[[Any], str]:
+    """Give a function that writes a JSON value in ASCII and without blanks; ValueError for NaN and its like.
+
+    `json.JSONEncoder` makes its encoder in C anew for each value, which for a row of metrics takes longer
+    than to write it.
+    """
+    settings = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return settings.encode
+    escape = json.encoder.encode_basestring_ascii
+    chunks: Any = make(None, settings.default, escape, None, ":", ",", False, False, False)
+    return lambda value: "".join(chunks(value, 0))
 
 
 def jsonable(value: Any, depth: int = 0) -> Any:

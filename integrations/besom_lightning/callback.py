@@ -8,12 +8,14 @@ import json
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 from besom.errors import BesomError, UsageError
 from besom.run import LiveRun
+from besom.run.outcome import failure_text
 from besom_lightning.checkpoints import (
     PREEMPTED,
     keep_in_run_folder,
@@ -21,11 +23,11 @@ from besom_lightning.checkpoints import (
     restore_settings,
     saved,
 )
-from besom_lightning.failures import failure_text, is_sigterm
-from besom_lightning.joining import find_run, handed_on, keeps, leave_gloo_at_exit
+from besom_lightning.joining import find_run, keeps, leave_gloo_at_exit
 from besom_lightning.logger import SweepLogging
 from besom_lightning.reports import OURS, Axis, Fresh, MetricNotFoundError, not_found, of_training, value_of
-from besom_lightning.roots import rebuilt
+from besom_lightning.roots import ROOTS
+from besom_lightning.traveling import Traveler
 
 logger = logging.getLogger(__name__)
 
@@ -35,13 +37,15 @@ STOPPED = f"{OURS}stopped"
 _SIGTERM_STATUS = 128 + signal.SIGTERM
 
 
-class SweepHooks:
+class SweepHooks(Traveler):
     """Makes a Trainer report to its run's sweep, and end when the sweep says so.
 
     After each validation, and at the end of each epoch, the new metrics are reported at `global_step`, with
     the epoch. `monitor` names the metric that the sweep optimizes where the program calls it otherwise.
     Outside of a run it does nothing.
     """
+
+    _LOCAL = frozenset({"_run", "_axis", "_fresh", "_settings", "_joined", "_on", "_training"})
 
     def __init__(self, monitor: str | None = None) -> None:
         self.monitor = monitor
@@ -65,21 +69,6 @@ class SweepHooks:
         self._loaded: dict[str, Any] = {}
         self._settings: list[list[dict[str, Any]]] | None = None
         self._handed: dict[str, str] = {}
-
-    # ---- traveling to other processes
-
-    def __getstate__(self) -> dict[str, Any]:
-        kept = {name: value for name, value in self.__dict__.items() if name not in _LOCAL}
-        return {**kept, "_handed": handed_on()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._clear()
-        self.__dict__.update(state)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        if type(self).__module__ == "besom_lightning":
-            return rebuilt, ("SweepCallback",), self.__getstate__()
-        return super().__reduce_ex__(protocol)
 
     # ---- what others may ask
 
@@ -113,6 +102,18 @@ class SweepHooks:
             if isinstance(found, SweepLogging):
                 found.follow(trainer, self._axis)
                 self._own_logger = True
+        self._leave_out_hooks()
+
+    def _leave_out_hooks(self) -> None:
+        """Take away the hooks of every batch that do nothing; they would be half of what besom costs a step.
+
+        Lightning calls a callback's hook where it can be called. One that a subclass has stays.
+        """
+        for name in _BATCH_HOOKS:
+            vars(self).pop(name, None)
+            own = name == "on_train_batch_start" and not self._own_logger
+            if not own and getattr(type(self), name) in _idle(name):
+                setattr(self, name, None)
 
     def _agree(self, trainer: Any, run: LiveRun | None) -> bool:
         """Say whether rank 0 has a run; UsageError on all ranks if not all have its parameters."""
@@ -289,12 +290,13 @@ class SweepHooks:
         if run is None or run.ended:
             return
         self._on = False
-        if is_sigterm(exception):
+        if _is_sigterm(exception):
             self._leave(trainer, run, cast("SystemExit", exception))
         elif isinstance(exception, Exception):
             self._failed = True
             try:
-                run.note_error(failure_text(exception, trainer.global_rank if worker is None else worker))
+                rank = trainer.global_rank if worker is None else worker
+                run.note_error(failure_text(exception, f"on rank {rank}:" if rank else ""))
             except (BesomError, OSError) as error:
                 logger.warning("run %s: why it fails could not be noted: %s", run.id, error)
 
@@ -313,12 +315,30 @@ class SweepHooks:
             run.mark_preempting()
 
 
-_LOCAL = frozenset({"_run", "_axis", "_fresh", "_settings", "_joined", "_on", "_training"})
+_BATCH_HOOKS = (
+    "on_train_batch_start",
+    "on_train_batch_end",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+)
+
+
+def _idle(hook: str) -> list[Any]:
+    """Give the functions of a hook that do nothing for a fit: Lightning's, and what stands here."""
+    roots = [sys.modules[root].Callback for root in ROOTS if root in sys.modules]
+    return [getattr(kind, hook) for kind in (*roots, SweepHooks) if hasattr(kind, hook)]
 
 
 def _digest(params: Mapping[str, Any]) -> str:
     text = json.dumps(params, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _is_sigterm(exception: BaseException) -> bool:
+    """Say whether it is what Lightning makes of SIGTERM, whichever import root it comes from."""
+    return isinstance(exception, SystemExit) and type(exception).__name__ == "SIGTERMException"
 
 
 def _overrides(module: Any, hook: str) -> bool:

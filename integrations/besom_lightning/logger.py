@@ -15,22 +15,24 @@ import besom
 from besom.jsonable import jsonable
 from besom.run import LiveRun
 from besom_lightning.checkpoints import last_saved
-from besom_lightning.joining import find_run, handed_on, keeps
+from besom_lightning.joining import find_run, keeps
 from besom_lightning.reports import Axis
-from besom_lightning.roots import ROOTS, loaded_roots, rebuilt
+from besom_lightning.roots import ROOTS, loaded_roots
+from besom_lightning.traveling import Traveler
 
 logger = logging.getLogger(__name__)
 
-_LOCAL = frozenset({"_run", "_keeps", "_follows", "_dummy"})
 _SAME = 1e-6  # relative; what a parameter may lose on its way through a float of 32 bits
 
 
-class SweepLogging:
+class SweepLogging(Traveler):
     """Logs to the run that this process belongs to, or to a new one outside every sweep.
 
     `save_dir` is where other callbacks put their files, by default the run's folder; `prefix` and a hyphen
     go before the name of each metric.
     """
+
+    _LOCAL = frozenset({"_run", "_keeps", "_follows", "_dummy"})
 
     def __init__(self, save_dir: str | Path | None = None, prefix: str = "") -> None:
         self._save_dir = save_dir
@@ -43,19 +45,6 @@ class SweepLogging:
         self._follows: tuple[weakref.ref[Any], Axis] | None = None
         self._handed: dict[str, str] = {}
         self._dummy: Any = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        kept = {name: value for name, value in self.__dict__.items() if name not in _LOCAL}
-        return {**kept, "_handed": handed_on()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._clear()
-        self.__dict__.update(state)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        if type(self).__module__ == "besom_lightning":
-            return rebuilt, ("SweepLogger",), self.__getstate__()
-        return super().__reduce_ex__(protocol)
 
     # ---- whose metrics these are
 
@@ -114,14 +103,17 @@ class SweepLogging:
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log metrics at a step of the Trainer."""
-        run = self._joined()
+        run = self._run
+        if run is None or run.ended:
+            run = self._joined()
         if not self._keeps:
             return
         if self._prefix:
             metrics = {f"{self._prefix}-{name}": value for name, value in metrics.items()}
-        trainer = self._follows and self._follows[0]()
-        if self._follows and trainer is not None and self._follows[1].run is run:
-            new = self._follows[1].new(trainer.global_step, metrics)
+        follows = self._follows
+        trainer = follows[0]() if follows is not None and follows[1].run is run else None
+        if follows is not None and trainer is not None:
+            new = follows[1].new(trainer.global_step, metrics)
             if new is not None:
                 run.log_later(*new)
         elif step is None:

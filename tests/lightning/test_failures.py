@@ -60,6 +60,20 @@ def test_out_of_memory_is_said_first(sweeps: Any, trainer: Callable[..., Any], e
     assert str(error) in found.error
 
 
+def test_memory_that_runs_out_while_a_learning_rate_is_sought_is_said_first_too(
+    sweeps: Any, trainer: Callable[..., Any]
+) -> None:
+    """A Tuner puts callbacks of its own in the place of the Trainer's, and leaves them there."""
+    run = sweeps.enter(sweeps.create())
+    model = Failing(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
+    model.lr = 0.1
+    with pytest.raises(torch.OutOfMemoryError), besom.init():
+        pl.tuner.Tuner(trainer(callbacks=[SweepCallback()])).lr_find(model, num_training=3)
+    found = sweeps.store.get_run(run.id)
+    assert found.state.value == "failed"
+    assert found.error.startswith("out of memory\n")
+
+
 def test_any_other_error_is_the_end_of_its_traceback(sweeps: Any, trainer: Callable[..., Any]) -> None:
     run = sweeps.enter(sweeps.create())
     with pytest.raises(ValueError, match="odd"), besom.init():

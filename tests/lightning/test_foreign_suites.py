@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,14 @@ def test_sweep_logger_passes_what_all_loggers_must(tmp_path: Path) -> None:
     assert set(found.values()) == {"PASSED"}
 
 
+def test_sweep_logger_passes_in_the_place_of_the_loggers_that_lightning_tests_loggers_with(
+    tmp_path: Path,
+) -> None:
+    found = outcomes("logger", tmp_path, "tests_pytorch/loggers/test_logger.py")
+    assert len(found) == 15
+    assert set(found.values()) == {"PASSED"}
+
+
 @pytest.mark.parametrize(
     "suite",
     [
@@ -74,8 +83,33 @@ def test_sweep_logger_passes_what_all_loggers_must(tmp_path: Path) -> None:
         "loops",
         "tuner",
         "callbacks/test_callbacks.py",
+        "loggers/test_logger.py",
     ],
 )
 def test_a_sweep_callback_on_every_trainer_changes_no_outcome(tmp_path: Path, suite: str) -> None:
     words = (f"tests_pytorch/{suite}", "-k", "not dynamo and not cuda and not mps")
     assert outcomes("callback", tmp_path, *words) == outcomes("", tmp_path, *words)
+
+
+@pytest.mark.skipif(
+    find_spec("tensorboard") is None, reason="Lightning's tests of LightningCLI import tensorboard"
+)
+def test_a_sweep_callback_changes_no_command_line_but_for_where_checkpoints_lie(tmp_path: Path) -> None:
+    words = ("tests_pytorch/test_cli.py", "-k", "not jsonnet")
+    assert outcomes("callback-in-place", tmp_path, *words) == outcomes("", tmp_path, *words)
+
+
+def test_a_sweep_callback_is_in_the_lists_of_callbacks_and_changes_nothing_else_there(tmp_path: Path) -> None:
+    listed = {
+        "test_checkpoint_callbacks_are_last",
+        "test_attach_model_callbacks",
+        "test_configure_external_callbacks",
+    }
+    words = (
+        "tests_pytorch/trainer/connectors/test_callback_connector.py",
+        "-k",
+        f"not ({' or '.join(listed)})",
+    )
+    found = outcomes("callback", tmp_path, *words)
+    assert len(found) == 9
+    assert found == outcomes("", tmp_path, *words)

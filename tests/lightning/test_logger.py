@@ -12,6 +12,8 @@ import pytest
 
 import besom
 
+np = pytest.importorskip("numpy")
+torch = pytest.importorskip("torch")
 pl = pytest.importorskip("lightning.pytorch")
 boring = pytest.importorskip("lightning.pytorch.demos.boring_classes")
 
@@ -108,6 +110,59 @@ def test_it_gets_along_with_another_logger(sweeps: Any, trainer: Callable[..., A
         trainer(logger=[other, SweepLogger()], callbacks=[SweepCallback()]).fit(Model())
     assert sweeps.steps(run.id) == [4, 8]
     assert (Path(other.log_dir) / "metrics.csv").read_text().count("\n") == 3
+
+
+def test_hyperparameters_of_any_type_become_json(sweeps: Any) -> None:
+    class Own:
+        def __repr__(self) -> str:
+            return "Own()"
+
+    run = sweeps.enter(sweeps.create())
+    given: Any = {
+        1: 1,
+        "bool": np.bool_(1),
+        "whole": np.longlong(5),
+        "single": np.single(6.0),
+        "double": np.double(8.9),
+        "complex": np.cdouble(9 + 4j),
+        "tensor": torch.tensor(4),
+        "own": Own(),
+    }
+    SweepLogger().log_hyperparams(given)
+    besom.finish()
+    assert sweeps.store.get_run(run.id).config == {
+        "lr": 0.1,
+        "1": 1,
+        "bool": True,
+        "whole": 5,
+        "single": 6.0,
+        "double": 8.9,
+        "complex": "(9+4j)",
+        "tensor": 4,
+        "own": "Own()",
+    }
+
+
+def test_two_loggers_of_a_pickled_trainer_log_to_the_same_run(
+    sweeps: Any, trainer: Callable[..., Any]
+) -> None:
+    run = sweeps.enter(sweeps.create())
+    made = trainer(logger=[SweepLogger(), SweepLogger(prefix="second")], callbacks=[SweepCallback()])
+    for logger in pickle.loads(pickle.dumps(made)).loggers:
+        logger.log_metrics({"acc": 1.0}, 0)
+    besom.finish()
+    assert [row.data for row in sweeps.store.history(run.id)] == [{"acc": 1.0}, {"second-acc": 1.0}]
+
+
+def test_a_metric_called_step_does_not_move_the_runs_axis(sweeps: Any, trainer: Callable[..., Any]) -> None:
+    class Model(BoringModel):  # type: ignore[misc]
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            self.log_dict({"val_loss": self.step(batch), "step": 1000.0})
+
+    run = sweeps.enter(sweeps.create())
+    with besom.init():
+        trainer(logger=SweepLogger(), callbacks=[SweepCallback()]).fit(Model())
+    assert sweeps.steps(run.id) == [4, 8]
 
 
 def test_a_slurm_task_that_has_a_run_alone_logs(

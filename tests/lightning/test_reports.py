@@ -280,3 +280,43 @@ def test_a_metric_of_a_validation_that_is_to_come_is_waited_for(
     with besom.init():
         trainer(callbacks=[SweepCallback()], check_val_every_n_epoch=3, max_epochs=3).fit(Model())
     assert sweeps.steps(run.id) == [12]
+
+
+BATCH = ("train_batch_start", "train_batch_end", "before_zero_grad", "before_backward", "after_backward")
+
+
+def called_in_batches(trainer: Any) -> set[str]:
+    """Give the hooks of a SweepCallback that a Trainer with a profiler has called in each batch."""
+    actions = (action.rpartition(".on_") for action in trainer.profiler.recorded_durations)
+    return {hook for owner, _, hook in actions if owner == "[Callback]SweepCallback" and hook in BATCH}
+
+
+def test_a_batch_costs_no_call_of_the_callback(sweeps: Any, trainer: Callable[..., Any]) -> None:
+    run = sweeps.enter(sweeps.create())
+    callback = SweepCallback()
+    with besom.init():
+        logged = trainer(profiler="simple", logger=SweepLogger(), callbacks=[callback])
+        logged.fit(Model())
+        alone = trainer(profiler="simple", callbacks=[callback])
+        alone.fit(Model())
+    assert called_in_batches(logged) == set()
+    assert called_in_batches(alone) == {"train_batch_start"}  # it notes the checkpoints that no logger notes
+    assert sweeps.steps(run.id) == [4, 8, 12, 16]
+
+
+def test_a_subclass_may_have_hooks_for_each_batch(sweeps: Any, trainer: Callable[..., Any]) -> None:
+    base: Any = SweepCallback
+
+    class Counting(base):  # type: ignore[misc]
+        batches = 0
+
+        def on_train_batch_end(self, *given: Any) -> None:
+            super().on_train_batch_end(*given)
+            super().on_before_zero_grad(*given[:2], None)
+            self.batches += 1
+
+    sweeps.enter(sweeps.create())
+    callback = Counting()
+    with besom.init():
+        trainer(logger=SweepLogger(), callbacks=[callback]).fit(Model())
+    assert callback.batches == 8

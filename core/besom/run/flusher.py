@@ -150,7 +150,7 @@ class Flusher:
     def _work(self) -> None:
         pause = 0.0
         while not self._closing.wait(pause):
-            self._wake.wait(min(LONGEST_PAUSE, self._lease_seconds / 3))
+            self._wake.wait(max(0.0, min(LONGEST_PAUSE, self._lease_seconds / 3) - pause))
             self._wake.clear()
             began = time.monotonic()
             try:

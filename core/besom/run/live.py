@@ -63,12 +63,14 @@ class LiveRun(Keeping):
         self._asker = flusher  # what `ask_stop` asks; only the owner has a thread in it
         self._summarizer = summarizer or Summarizer(about.metric)
         self._step = step
-        self._floor = 0
+        self.floor = 0
+        """The lowest step that `log` still takes: that of its latest call in this process."""
         self._warned_of_step = False
         self._preempting = False
         self._quiet = False
         self._told = ""  # the action that should_stop or check_stop told the program last
-        self._finished = False
+        self.ended = False
+        """Whether `finish` was called, or the program has left its run."""
         self._judged = judged  # an agent started this process
         self._pid = os.getpid()
         self._lock = threading.RLock()  # reentrant: a signal handler may log, too
@@ -82,11 +84,6 @@ class LiveRun(Keeping):
     def step(self) -> int:
         """The step that the next `log` without one gets."""
         return self._step
-
-    @property
-    def floor(self) -> int:
-        """The lowest step that `log` still takes: that of its latest call in this process."""
-        return self._floor
 
     @property
     def summary(self) -> Summary:
@@ -106,12 +103,12 @@ class LiveRun(Keeping):
             self._check_open("log")
             row = as_row(data)
             at = self._step if step is None else as_step(step)
-            if not self._floor <= at <= LAST_STEP:
+            if not self.floor <= at <= LAST_STEP:
                 self._refuse_step(at)
                 return
             row = self._record("history", {"step": at, "data": row})["data"]
             self._summarizer.log(row)
-            self._floor = at
+            self.floor = at
             self._step = at + 1 if commit or (commit is None and step is None) else at
 
     def log_later(self, data: Mapping[str, Any], step: int) -> None:
@@ -120,14 +117,12 @@ class LiveRun(Keeping):
         For what is logged very often, as it costs a fraction: a process that is killed loses that second.
         Everything else that is recorded, and every ordinary end of the program, comes after it.
         """
-        if self._flusher is None or self.inherited or not self._floor <= step <= LAST_STEP:
+        if self._flusher is None or self.ended or not self.floor <= step <= LAST_STEP:
             self.log(data, step=step)
             return
-        self._check_open("log")
-        self._floor = self._step = step
+        self.floor = self._step = step
         if self._waiting.add(step, as_row(data)):
             self._write_waiting()
-        self._flusher.wake()
 
     def define_metric(
         self,
@@ -164,7 +159,7 @@ class LiveRun(Keeping):
         """
         entry = {"error": error}
         if self._journal is not None:
-            if not self._finished:
+            if not self.ended:
                 self._record_last("error", entry)
         elif self._folder is not None:
             journal = Journal(self._folder.journal(self.attempt))
@@ -185,7 +180,7 @@ class LiveRun(Keeping):
     @property
     def told_to_stop(self) -> bool:
         """Whether this program has learned that it shall stop, by `should_stop` or its kin in any process."""
-        if self._told or self._flusher is None or self._finished:
+        if self._told or self._flusher is None or self.ended:
             return bool(self._told)
         self._flusher.ask()  # another process of the run may have written it to the journal
         return bool(self._flusher.told)
@@ -213,7 +208,7 @@ class LiveRun(Keeping):
             self._write_waiting()
         if self._asker is None and self._new_flusher is not None:
             self._asker = self._new_flusher()
-        if self._asker is None or self._finished:
+        if self._asker is None or self.ended:
             return None
         self._asker.ask()
         return self._stop_reason()
@@ -234,7 +229,7 @@ class LiveRun(Keeping):
     def _record_stopping(self, action: str) -> None:
         """Note that the program was told to end: if it merely exits then, its agent knows why."""
         with self._lock:
-            if self._finished or self._told == action:
+            if self.ended or self._told == action:
                 return
             self._told = action
             if action != "lost":
@@ -276,7 +271,7 @@ class LiveRun(Keeping):
 
     def _end(self, state: RunState, code: int, error: str | None) -> None:
         with self._lock:
-            if self._finished:
+            if self.ended:
                 return
             ending = {"state": state.value, "exit_code": code, "error": error}
             if self._owned:
@@ -285,9 +280,9 @@ class LiveRun(Keeping):
 
     def _close(self, ending: dict[str, Any] | None, *, patience: float) -> None:
         with self._lock:
-            if self._finished:
+            if self.ended:
                 return
-            self._finished = True
+            self.ended = True
             deactivate(self)
             if self._journal is None:
                 return
@@ -348,11 +343,6 @@ class LiveRun(Keeping):
                 self._lock.release()
 
     @property
-    def ended(self) -> bool:
-        """Whether `finish` was called, or the program has left its run."""
-        return self._finished
-
-    @property
     def judged(self) -> bool:
         """Whether an agent that lives stands by to say how this process ended."""
         return self._judged and agent_lives()
@@ -370,7 +360,7 @@ class LiveRun(Keeping):
     def record_config(self, config: Mapping[str, Any]) -> None:
         """Note the whole config after a change of it."""
         with self._lock:
-            if not self._finished:
+            if not self.ended:
                 self._record("config", config)
 
     def _change_summary(self, body: Mapping[str, Any]) -> None:
@@ -379,7 +369,7 @@ class LiveRun(Keeping):
             self._summarizer.change(self._record("summary", jsonable(body)))
 
     def _check_open(self, verb: str) -> None:
-        if self._finished:
+        if self.ended:
             raise StateError(
                 f"run {self.id} has ended, so {verb} has nowhere to go; call besom.init() for another run"
             )
@@ -389,7 +379,7 @@ class LiveRun(Keeping):
             raise UsageError(f"log(step={step}): a step is at most 2**63 - 1")
         if not self._warned_of_step:
             self._warned_of_step = True
-            logger.warning("log(step=%d) is ignored: the run is at step %d (said once)", step, self._floor)
+            logger.warning("log(step=%d) is ignored: the run is at step %d (said once)", step, self.floor)
 
     def after_fork_in_child(self) -> None:
         """Make the run safe in a forked child: it may log, but not deliver or end its parent's run."""

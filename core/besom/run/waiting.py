@@ -10,8 +10,8 @@ from typing import Any
 from besom.journal import Journal
 from besom.summarize import Summarizer
 
-LONGEST_WAIT = 0.5  # seconds that rows wait while more are logged; else the flusher comes for them
-MOST = 1000  # rows that wait, whatever the time
+LONGEST_WAIT = 1.5  # seconds that rows wait while more are logged; else the flusher comes for them
+MOST = 5000  # rows that wait, whatever the time
 
 
 class Waiting:
@@ -21,12 +21,12 @@ class Waiting:
     """
 
     def __init__(self) -> None:
-        self._rows: deque[tuple[float, dict[str, Any]]] = deque()
+        self._rows: deque[tuple[float, int, Mapping[str, Any]]] = deque()
 
     def add(self, step: int, data: Mapping[str, Any]) -> bool:
         """Keep a row of plain values, which must not change any more; says whether it is time to write."""
         now, rows = time.time(), self._rows
-        rows.append((now, {"step": step, "data": data}))
+        rows.append((now, step, data))
         try:
             return not 0 <= now - rows[0][0] < LONGEST_WAIT or len(rows) >= MOST
         except IndexError:
@@ -38,7 +38,8 @@ class Waiting:
         while rows:
             batch = [rows.popleft() for _ in range(min(len(rows), MOST))]
             try:
-                bodies = journal.append_all("history", batch)
+                entries = ((logged_at, {"step": step, "data": data}) for logged_at, step, data in batch)
+                bodies = journal.append_all("history", entries)
             except BaseException:
                 rows.extendleft(reversed(batch))
                 raise

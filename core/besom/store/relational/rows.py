@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from besom.errors import UsageError
+from besom.jsonable import json_writer
 from besom.records import (
     CONTINUE,
     Agent,
@@ -31,7 +32,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 ALPHABET = LETTERS + "0123456789"
 ID_LENGTH = 8
 
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_encode = json_writer()
 _decode = json.JSONDecoder().decode
 _RUN_STATES = {state.value: state for state in RunState}
 
