@@ -149,6 +149,16 @@ def test_runs_under_way_are_not_suggested_again_and_spread_out() -> None:
     assert min(gaps) > 1e-3
 
 
+def test_many_agents_that_start_together_fill_the_space_and_not_its_borders() -> None:
+    runs = Runs(bayes({f"x{index}": {"min": 0.0, "max": 1.0} for index in range(6)}))
+    for _ in range(32):
+        runs.open.append(runs.ask().suggestions[0].params)
+    places = [value for point in runs.open for value in point.values()]
+    assert 0.1 < sum(abs(value - 0.5) > 0.4 for value in places) / len(places) < 0.3  # 0.2 of a uniform one
+    gaps = [math.dist(a.values(), b.values()) for index, a in enumerate(runs.open) for b in runs.open[:index]]
+    assert min(gaps) > 0.2
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_eight_agents_find_the_bottom_of_a_bowl_together(seed: int) -> None:
     runs = Runs(bayes(MIXED, seed=seed))

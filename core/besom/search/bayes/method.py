@@ -45,6 +45,9 @@ DOUBT_EVERY = 4
 LEADERS = 5
 """How many of the best runs have their neighborhoods searched."""
 
+GUESSES = 8
+"""Before a run has a value, the farthest of so many random points is taken; of many more it is a corner."""
+
 
 @dataclass
 class Bayes:
@@ -113,7 +116,7 @@ class Bayes:
             yield domain.place(design(len(domain.axes), first, self.seed)[started][None])
         if started < first or not len(evidence.values):
             known = np.vstack([evidence.points, evidence.failed, evidence.pending])
-            yield farthest(domain, domain.draw(rng, 256), known)
+            yield farthest(domain, domain.draw(rng, GUESSES), known)
         else:
             fitted = self._fit(evidence) if weights is None else fit_models(domain, evidence)
             if cursor % DOUBT_EVERY == DOUBT_EVERY - 1:
