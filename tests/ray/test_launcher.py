@@ -165,11 +165,11 @@ def test_no_word_from_outside_is_read_by_a_shell(
     lab: Lab, ray: RayCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planted = lab.folder / "planted"
-    hostile = f"$(touch {planted})`touch {planted}`; touch {planted} #'\""
-    place = lab.folder / hostile.replace("/", "_")
+    hostile = "$(touch $PLANTED)`touch $PLANTED`; touch $PLANTED #'\""
+    place = lab.folder / hostile
     place.mkdir()
     monkeypatch.chdir(place)
-    launcher = create_launcher("ray", env=[f"HOSTILE={hostile}"])
+    launcher = create_launcher("ray", env=[f"HOSTILE={hostile}", f"PLANTED={planted}"])
     (one,) = launcher.launch(AgentJob(hostile, lab.store.url, ("--count", hostile)), 1)
     lab.wait(lambda: ended(ray, one), SLOW)
     assert not planted.exists()
