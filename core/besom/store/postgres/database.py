@@ -44,8 +44,12 @@ UPDATE tally SET awaited = extract(epoch FROM clock_timestamp()) + 2 * %(seconds
 WHERE sweep = %(sweep)s AND awaited < extract(epoch FROM clock_timestamp()) + %(seconds)s
 """
 """Asks to be told; for twice as long as needed, so that of many who wait one writes."""
-SETTINGS = "SELECT set_config('search_path', %s, false), set_config('enable_seqscan', 'off', false)"
-"""All that is often asked has an index; a plan made while a table was small must not be to scan it."""
+SETTINGS = (
+    "SELECT set_config('search_path', %s, false), set_config('plan_cache_mode', 'force_generic_plan', false),"
+    " set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false)"
+)
+"""All that is often asked has an index, whatever its parameters. So one plan is enough, and a table that was
+small when it was made is not scanned forever. What is asked seldom and has none is not worth compiling."""
 MIGRATING = 0x6265736D  # the advisory lock of whoever makes the schema
 
 

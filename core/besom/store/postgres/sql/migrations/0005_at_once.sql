@@ -14,7 +14,6 @@ INSERT INTO result
 SELECT sweep, value, number, id FROM run WHERE sweep IS NOT NULL AND state IN ('finished', 'stopped') AND value IS NOT NULL;
 
 DROP INDEX run_value;
-ALTER TABLE run SET (fillfactor = 60);
 
 CREATE FUNCTION result_cleared() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
