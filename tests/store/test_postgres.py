@@ -22,7 +22,7 @@ from besom.store.postgres.address import parse_address
 from besom.store.sqlite.database import Database as SqliteDatabase
 from besom.testing.postgres import PostgresServer
 from besom.testing.stores import StoreContract, Time
-from besom.testing.stores.ground import claim, finish, row, sweep_with
+from besom.testing.stores.ground import claim, finish, point, row, sweep_with
 
 
 @pytest.fixture
@@ -129,6 +129,37 @@ def test_a_schema_of_a_newer_besom_is_refused(store: PostgresStore) -> None:
         transaction.execute("UPDATE store SET version = %s", (database.VERSION + 1,))
     with pytest.raises(StoreVersionError, match="newer besom"):
         open_postgres(store.url)
+
+
+def test_a_schema_of_an_older_besom_is_brought_up_to_date(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(database, "MIGRATIONS", database.MIGRATIONS[:4])
+        older.setattr(database, "VERSION", 4)
+        store = open_postgres(postgres_url)
+        sweep = sweep_with(store)
+        for number, value in ((10, 2.0), (11, 1.0), (12, 3.0)):
+            store.enqueue(sweep.id, point(number), outcome=Outcome(RunState.FINISHED, value=value))
+        store.close()
+    store = open_postgres(postgres_url)
+    best = store.best_run(sweep.id)
+    assert best is not None
+    assert (best.key, best.value) == ("k11", 1.0)
+    assert finish(store, claim(store, sweep), 0.5) == store.best_run(sweep.id)
+    store.close()
+
+
+def test_the_best_run_is_the_best_of_those_that_are_left(store: PostgresStore) -> None:
+    sweep = sweep_with(store)
+    runs = [finish(store, claim(store, sweep), value) for value in (3.0, 1.0, 2.0)]
+    store.retry(runs[1].id)
+    assert store.best_run(sweep.id) == runs[2]
+    store.delete_run(runs[2].id, release=False)
+    assert store.best_run(sweep.id) == runs[0]
+    again = finish(store, claim(store, sweep), 4.0)
+    assert again.id == runs[1].id
+    assert store.best_run(sweep.id) == runs[0]
 
 
 def test_both_backends_have_the_same_queries() -> None:
