@@ -52,8 +52,11 @@ def all_problems() -> dict[str, Problem]:
 def figures(scores: Scores) -> list[Figure]:
     """Turn scores into figures with their bars."""
     ours, together = ("besom", 1), ("besom", WORKERS)
-    played = scores.games[ours]
-    found = [Figure("besom, all problems", scores.over(ours, list(played)), "x random", None, "lower")]
+    found: list[Figure] = []
+    for name, side in (("besom, all problems", ours), (f"besom, all problems, {WORKERS} workers", together)):
+        if side in scores.games:
+            score = scores.over(side, list(scores.games[side]))
+            found.append(Figure(name, score, "x random", None, "lower"))
     for peer in PEERS:
         for workers in (1, WORKERS):
             name = f"besom / {peer}" + ("" if workers == 1 else f", {workers} workers")
