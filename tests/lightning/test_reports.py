@@ -320,3 +320,8 @@ def test_a_subclass_may_have_hooks_for_each_batch(sweeps: Any, trainer: Callable
     with besom.init():
         trainer(logger=SweepLogger(), callbacks=[callback]).fit(Model())
     assert callback.batches == 8
+
+
+def test_a_trainer_takes_one_callback(trainer: Callable[..., Any]) -> None:
+    with pytest.raises(RuntimeError, match="more than one stateful callback of type `SweepCallback`"):
+        trainer(callbacks=[SweepCallback(), SweepCallback()])

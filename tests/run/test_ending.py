@@ -47,6 +47,15 @@ def test_a_run_alone_ends_as_its_process_does(
         assert error in str(run.error)
 
 
+@pytest.mark.parametrize(
+    "error", ["MemoryError('no more')", "RuntimeError('can\\'t allocate memory: 9 bytes')"]
+)
+def test_memory_that_runs_out_is_said_before_the_traceback(error: str, store: Store, python: Python) -> None:
+    python(f"import besom\nbesom.init()\nraise {error}")
+    (run,) = store.list_runs(None)
+    assert str(run.error).startswith("out of memory\nTraceback")
+
+
 def test_system_exit_is_respected_in_a_with_block(store: Store, python: Python) -> None:
     python("import besom\nwith besom.init():\n    raise SystemExit(5)")
     (run,) = store.list_runs(None)
