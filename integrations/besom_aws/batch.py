@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from besom.errors import UsageError
 from besom.launch.base import AgentJob, Launched
+from besom.launch.pairs import parse_pairs
 from besom_aws.aws import create_client, explained
 from besom_aws.options import BATCH_OPTIONS
 from besom_aws.request import (
@@ -14,7 +15,6 @@ from besom_aws.request import (
     in_hundreds,
     named,
     parse_environment,
-    parse_pairs,
     parse_secrets,
     require_valid,
     shown,

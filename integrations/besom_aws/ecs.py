@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from besom.errors import BesomError, UsageError
 from besom.launch.base import AgentJob, Launched
+from besom.launch.pairs import parse_pairs
 from besom_aws.aws import AwsError, create_client, explained
 from besom_aws.options import ECS_OPTIONS
 from besom_aws.request import (
@@ -16,7 +17,6 @@ from besom_aws.request import (
     in_hundreds,
     named,
     parse_environment,
-    parse_pairs,
     require_valid,
     shown,
     store_variable,

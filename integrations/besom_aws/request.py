@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from besom.errors import UsageError
+from besom.launch.pairs import parse_pairs
 from besom.store.address import hide_password
 from besom_aws.references import Reference, parse_reference
 
@@ -39,19 +40,6 @@ def store_variable(store: str, brought: bool, remedy: str) -> dict[str, str]:
             f" by many; {remedy}"
         )
     return {"BESOM_STORE": store}
-
-
-def parse_pairs(option: str, words: Iterable[str]) -> dict[str, str]:
-    """Read NAME=VALUE words; UsageError for a word that is none, or a name that comes twice."""
-    pairs: dict[str, str] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not (name and equals):
-            raise UsageError(f"{option} takes NAME=VALUE")
-        if name in pairs:
-            raise UsageError(f"{option}: {name} is there twice")
-        pairs[name] = value
-    return pairs
 
 
 def parse_environment(words: Iterable[str]) -> dict[str, str]:

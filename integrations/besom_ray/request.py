@@ -16,6 +16,7 @@ from typing import Any, cast
 from besom.errors import UsageError
 from besom.folders import besom_dir
 from besom.launch.base import AgentJob
+from besom.launch.pairs import parse_pairs
 from besom.store.address import hide_password
 
 MARGIN = 15
@@ -90,19 +91,6 @@ def make_runtime_env(file: str | None, working_dir: str | None, env: Iterable[st
             raise UsageError(f"--working-dir {working_dir}: there is no such folder")
         made |= {"working_dir": str(folder), "excludes": [*made.get("excludes", ()), "/.besom/"]}
     return {**made, "env_vars": variables}
-
-
-def parse_pairs(option: str, words: Iterable[str]) -> dict[str, str]:
-    """Read NAME=VALUE words; UsageError for a word that is none, or a name that comes twice."""
-    pairs: dict[str, str] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not (name and equals):
-            raise UsageError(f"{option} takes NAME=VALUE")
-        if name in pairs:
-            raise UsageError(f"{option}: {name} is there twice")
-        pairs[name] = value
-    return pairs
 
 
 def parse_resources(words: Iterable[str]) -> dict[str, float]:

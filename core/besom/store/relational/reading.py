@@ -72,14 +72,19 @@ class Reading(Part):
                 pause(min(left, overdue_in))
 
     def _queue_word(self, sweep_id: str) -> tuple[str, float]:
-        """Give a word for where the queue stands, and the seconds until a lease can have run out."""
+        """Give a word for where the queue stands, and the seconds until a lease can have run out.
+
+        When one can have, the word is new at every look until a claim has seen to it: that claim may read
+        another clock, by which there was a millisecond left.
+        """
         rows = self._database.read(self._sql.queue_word, (sweep_id,))
         if not rows:
             raise self._no_sweep(sweep_id)
         *stands, reap_at = rows[0]
-        overdue_in = math.inf if reap_at is None else reap_at - self._lease_now()
-        word = " ".join(map(str, [*stands, overdue_in <= 0]))
-        return word, math.inf if overdue_in <= 0 else overdue_in
+        now = self._lease_now()
+        overdue = reap_at is not None and reap_at <= now
+        word = " ".join(map(str, [*stands, now] if overdue else stands))
+        return word, math.inf if overdue or reap_at is None else reap_at - now
 
     def list_runs(
         self,

@@ -73,6 +73,18 @@ class WaitContract(Ground):
         )
         noted("another config")
 
+    def test_a_lease_that_ran_out_is_news_until_it_is_reaped(self, store: Store, time: Time) -> None:
+        sweep = sweep_with(store, 1)
+        claim(store, sweep, seconds=5)
+        time.pass_(6)
+        word = store.wait(sweep.id, "", seconds=0)
+        time.pass_(0.001)
+        assert store.wait(sweep.id, word, seconds=LONG) != word
+        assert store.reap(sweep.id) == 1
+        word = store.wait(sweep.id, "", seconds=0)
+        time.pass_(0.001)
+        assert store.wait(sweep.id, word, seconds=0.2) == word
+
     def test_one_who_waits_is_told_when_a_run_ends(self, store: Store) -> None:
         sweep = sweep_with(store, 1)
         run = claim(store, sweep)
