@@ -5,6 +5,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import textwrap
 import threading
 from pathlib import Path
 
@@ -320,3 +321,37 @@ def test_an_offer_of_many_points_keeps_their_order(store: SqliteStore) -> None:
     sweep = sweep_with(store, 0, exhausted=False)
     assert store.offer(sweep.id, batch(range(1000)), version=1, cursor=0) == 1000
     assert [finish(store, claim(store, sweep)).key for _ in range(50)] == [point(n).key for n in range(50)]
+
+
+def test_a_store_may_be_closed_while_other_threads_read(path: Path) -> None:
+    # In a process of its own: what is tested for would be a segmentation fault.
+    program = """
+        import random, sys, threading, time
+        from besom.errors import StoreError
+        from besom.store.sqlite import open_sqlite
+        from besom.testing.stores.ground import sweep_with
+
+        store = open_sqlite(sys.argv[1])
+        sweep = sweep_with(store, 3)
+        store.close()
+
+        def look(store, ready):
+            ready.wait()
+            try:
+                while True:
+                    store.wait(sweep.id, "", seconds=0)
+            except StoreError:
+                pass
+
+        for _ in range(100):
+            store, ready = open_sqlite(sys.argv[1]), threading.Barrier(4)
+            threads = [threading.Thread(target=look, args=(store, ready)) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            ready.wait()
+            time.sleep(random.random() / 100)
+            store.close()
+            for thread in threads:
+                thread.join()
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program), str(path)], check=True, timeout=100)

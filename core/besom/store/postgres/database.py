@@ -214,11 +214,17 @@ class Database:
         found = self._connections.get(threading.get_ident())
         if found is not None and not found.closed:
             return found
-        if self._closed:
-            raise StoreError(f"{self.where}: this store was closed")
+        self._require_open()
         connection = self._connect()
         self._connections[threading.get_ident()] = connection
+        self._require_open()
         return connection
+
+    def _require_open(self) -> None:
+        """Raise StoreError for a store that was closed; so is what another thread has opened meanwhile."""
+        if self._closed:
+            self.close()
+            raise StoreError(f"{self.where}: this store was closed")
 
     def _connect(self) -> Connected:
         import psycopg

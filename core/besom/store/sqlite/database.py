@@ -83,8 +83,10 @@ class Database:
 
     def read(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
         """Give the rows of a query that writes nothing; takes no lock."""
+        connection = self.transaction()
         try:
-            return self.transaction().execute(sql, parameters).fetchall()
+            with connection.reading:
+                return connection.execute(sql, parameters).fetchall()
         except FAULTS as error:
             raise self.explain(error) from error
 
@@ -98,10 +100,12 @@ class Database:
         return explain(error, self.place.path)
 
     def close(self) -> None:
-        """Close every connection; a second call does nothing."""
+        """Close every connection; a second call does nothing. Other threads may be reading, not writing."""
         self._closed = True
         while self._connections:
-            self._connections.popitem()[1].sqlite.close()
+            _, connection = self._connections.popitem()
+            with connection.reading:
+                connection.sqlite.close()
         self.turns.close()
         if self.flushes is not None:
             self.flushes.close()
@@ -116,8 +120,7 @@ class Database:
             self.flushes.forget()
 
     def _connect(self) -> Connection:
-        if self._closed:
-            raise StoreError(f"{self.place.path}: this store was closed")
+        self._require_open()
         try:
             sqlite = sqlite3.connect(
                 self.place.path,
@@ -132,17 +135,25 @@ class Database:
             raise self.explain(error) from error
         connection = Connection(self, sqlite)
         self._connections[threading.get_ident()] = connection
+        self._require_open()
         return connection
+
+    def _require_open(self) -> None:
+        """Raise StoreError for a store that was closed; so is what another thread has opened meanwhile."""
+        if self._closed:
+            self.close()
+            raise StoreError(f"{self.place.path}: this store was closed")
 
 
 class Connection:
     """One thread's connection; as a context manager, a write transaction in the queue of writers."""
 
-    __slots__ = ("_database", "execute", "executemany", "sqlite")
+    __slots__ = ("_database", "execute", "executemany", "reading", "sqlite")
 
     def __init__(self, database: Database, sqlite: sqlite3.Connection) -> None:
         self._database = database
         self.sqlite = sqlite
+        self.reading = threading.Lock()  # held by its thread: to close it meanwhile would crash the process
         self.execute = sqlite.execute
         self.executemany = sqlite.executemany
 
