@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -8,7 +9,7 @@ import pytest
 
 import besom
 from besom.agent import AgentOptions, run_agent
-from besom.agent.news import News
+from besom.agent.news import LONGEST, News
 from besom.errors import StoreError
 from besom.records import Outcome, Run, RunState
 from besom.store.base import Store
@@ -22,7 +23,7 @@ class Watched:
         self._store = store
         self.calls: list[str] = []
         self.waiting, self.go_on = threading.Event(), threading.Event()
-        self.fail = False
+        self.failure: Exception | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -37,8 +38,8 @@ class Watched:
             self.calls.append("wait")
             self.waiting.set()
             assert self.go_on.wait(30)
-            if self.fail:
-                raise StoreError("gone")
+            if self.failure is not None:
+                raise self.failure
         return self._store.wait(sweep_id, seen, seconds=seconds)
 
 
@@ -90,10 +91,15 @@ def test_an_idle_agent_leaves_when_another_ends_the_last_run(lab: Lab, idle: Idl
     assert idle.store.calls == ["nothing", "nothing", "wait", "nothing"]
 
 
-def test_an_idle_agent_claims_on_where_a_store_cannot_tell_news(lab: Lab, idle: Idle) -> None:
-    idle.store.fail = True
+@pytest.mark.parametrize("failure", [StoreError("gone"), ValueError("a backend's own")])
+def test_an_idle_agent_claims_on_where_a_store_cannot_tell_news(
+    lab: Lab, idle: Idle, failure: Exception
+) -> None:
+    idle.store.failure = failure
+    began = time.monotonic()
     idle.while_it_waits(lambda: lab.store.finish(idle.theirs.lease, Outcome(RunState.PREEMPTED)))
     assert "run" in idle.store.calls
+    assert time.monotonic() - began < LONGEST, "it asked because so much time had passed"
     assert lab.states(idle.sweep) == [RunState.FINISHED]
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from besom.agent.patience import Pause
-from besom.errors import BesomError
 from besom.store.base import Store
 
 log = logging.getLogger(__name__)
@@ -81,7 +80,7 @@ class News:
             try:
                 while word == seen and not self._closed:
                     word = self._store.wait(self._sweep_id, seen, seconds=WAIT)
-            except BesomError as error:
+            except Exception as error:  # noqa: BLE001 - the next claim meets the same trouble and deals with it
                 log.debug("there is no news of sweep %s: %s", self._sweep_id, error)
-                word = ""  # the next claim meets the same trouble and deals with it
+                word = ""
             self._tell(Heard(word))
