@@ -34,6 +34,7 @@ TABLE: dict[str, Scope] = {
     "buffer": "read",
     "enqueue": "admin",
     "claim": "agent",
+    "claim_batch": "agent",
     "wait": "read",
     "reap": "agent",
     "finish_sweep": "agent",
@@ -42,7 +43,7 @@ TABLE: dict[str, Scope] = {
     "report": "agent",
     "set_run_config": "agent",
     "finish": "agent",
-    "request_stop": "admin",
+    "request_stop": "agent",  # early termination is decided where the run reports
     "retry": "admin",
     "delete_run": "admin",
     "get_run": "read",
@@ -62,7 +63,7 @@ TABLE: dict[str, Scope] = {
     "list_agents": "read",
 }
 
-ONCE = frozenset({"create_sweep", "create_run", "add_agent", "claim", "enqueue"})
+ONCE = frozenset({"create_sweep", "create_run", "add_agent", "claim", "claim_batch", "enqueue"})
 """What must not be done again when only its answer was lost: the server remembers what it answered."""
 
 
