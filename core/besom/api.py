@@ -13,7 +13,8 @@ from urllib.parse import quote_plus
 from besom.errors import NotFoundError, UsageError
 from besom.folders import run_folder
 from besom.front import front_of
-from besom.records import Agent, Goal, Metric, Observation, Params, Run, RunState, Sweep, SweepState
+from besom.proposer import StoreHistory, stop_at_rungs
+from besom.records import Agent, Goal, Metric, Params, Run, RunState, Sweep, SweepState
 from besom.store import open_store
 from besom.summarize import summary_value
 from besom.sweep import enqueue_run, sweep_config, sweep_id_of
@@ -156,10 +157,9 @@ class SweepView:
         """
         from besom.search.importance import importance
 
-        found: list[Observation] = []
-        while page := self.store.observations(self.id, after=found[-1].changed if found else 0):
-            found += page
-        return importance(sweep_config(self.record), found)
+        sweep = self.record
+        history = StoreHistory(self.store, self.id, marks=stop_at_rungs(sweep))
+        return importance(sweep_config(sweep), history.observations())
 
     def agents(self) -> list[Agent]:
         """Give the agents the sweep has had, newest first."""

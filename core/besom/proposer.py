@@ -114,7 +114,11 @@ class Proposer:
             return None
         method = self.method(sweep)
         history = StoreHistory(
-            self.store, sweep.id, tuple(instead_of), summaries=_several(sweep), marks=_at_rungs(sweep)
+            self.store,
+            sweep.id,
+            tuple(instead_of),
+            summaries=_several(sweep),
+            marks=sweep.method == "bayes" and stop_at_rungs(sweep),
         )
         count = 1 if instead_of else max(self._stride, method.lookahead)
         if room is not None and self._stride == 0:
@@ -270,10 +274,10 @@ def _several(sweep: Sweep) -> bool:
     return "metrics" in sweep.config or (sweep.metric is not None and bool(sweep.metric.limits))
 
 
-def _at_rungs(sweep: Sweep) -> bool:
-    """Say whether runs stop at rungs, and the method wants to know what they had there."""
+def stop_at_rungs(sweep: Sweep) -> bool:
+    """Say whether a sweep's runs stop at rungs, where they can be compared."""
     early: Mapping[str, Any] = sweep.config.get("early_terminate") or {}
-    return sweep.method == "bayes" and early.get("type") in RUNGS
+    return early.get("type") in RUNGS
 
 
 def depth(running: int) -> int:

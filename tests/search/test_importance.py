@@ -71,7 +71,8 @@ def test_a_category_and_a_parameter_that_is_seldom_there_are_measured() -> None:
 
 def test_few_runs_are_said_to_be_few() -> None:
     found = told(config({"a": UNIT, "b": UNIT, "c": UNIT}), 5, lambda p: p["a"])
-    assert "few runs: 5" in found.warning
+    assert "few runs: 5 for 3 parameters" in found.warning
+    assert "for 1 parameter;" in told(config({"a": UNIT}), 5, lambda p: p["a"]).warning
 
 
 def test_a_metric_that_nothing_explains_is_said_to_be_noise() -> None:
@@ -85,6 +86,7 @@ def test_a_metric_that_nothing_explains_is_said_to_be_noise() -> None:
 def test_a_constant_metric_depends_on_nothing() -> None:
     found = told(config({"a": UNIT, "b": UNIT}), 20, lambda _: 1.0)
     assert [share.total for share in found.shares] == [0.0, 0.0]
+    assert "the same in every run" in found.warning
 
 
 def test_the_same_runs_give_the_same_answer() -> None:
@@ -114,3 +116,49 @@ def test_the_api_and_the_command_say_the_same(tmp_path: Path) -> None:
     table = CliRunner().invoke(cli, ["--store", url, "importance", sweep.id])
     assert table.stdout.split()[:3] == ["parameter", "importance", "alone"]
     assert "few runs: 6" in table.stderr
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        {"metric": {"name": "y", "max": 0.5}},
+        {"metric": None, "metrics": [{"name": "y", "goal": "minimize"}, {"name": "ms", "max": 3}]},
+        {"metric": None, "metrics": [{"name": "y", "goal": "minimize"}, {"name": "z", "goal": "maximize"}]},
+    ],
+    ids=["bound", "limit", "goals"],
+)
+def test_runs_that_keep_no_limit_or_have_no_other_goal_count_all_the_same(
+    tmp_path: Path, metrics: dict[str, Any]
+) -> None:
+    raw = {"method": "random", "seed": 1, "run_cap": 12, "parameters": {"a": UNIT, "b": UNIT}, **metrics}
+    with besom.Sweep(raw, store=f"sqlite:///{tmp_path / 'besom.db'}") as sweep:
+        while (run := sweep.ask()) is not None:
+            sweep.tell(run, {"y": run.params["a"], "z": 0.0, "ms": 9})
+        found = besom.Api(sweep.store).sweep(sweep.id).importance()
+    assert found.runs == 12
+    assert found.shares[0].name == "a"
+    assert found.shares[0].total > 0.9
+
+
+def test_runs_that_stopped_at_a_rung_are_not_taken_for_as_bad_as_where_they_stopped(tmp_path: Path) -> None:
+    raw = {
+        "method": "random",
+        "seed": 1,
+        "metric": {"name": "y"},
+        "early_terminate": {"type": "asha", "min_iter": 1, "max_iter": 1},
+        "parameters": {"a": UNIT, "b": UNIT},
+    }
+    with besom.Sweep(raw, store=f"sqlite:///{tmp_path / 'besom.db'}") as sweep:
+        for number in range(24):
+            run = sweep.ask()
+            assert run is not None
+            begin = 100.0 + run.params["a"]
+            sweep.store.mark(sweep.id, run.id, 1, begin)
+            if number % 3:  # what is early shows what matters, how far a run got does not
+                sweep.tell(run, begin, state="stopped")
+            else:
+                sweep.tell(run, begin - 100.0)
+        found = besom.Api(sweep.store).sweep(sweep.id).importance()
+    assert found.shares[0].name == "a"
+    assert found.shares[0].total > 0.9
+    assert found.fit > 0.8

@@ -15,7 +15,7 @@ there at a point changes nothing there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,7 +73,8 @@ def importance(config: SweepConfig, observations: Sequence[Observation]) -> Impo
 
 def _importance(config: SweepConfig, observations: Sequence[Observation]) -> Importance:
     translation = Translation(config.space)
-    ledger = Ledger(translation, config.metric)
+    assert config.metric is not None
+    ledger = Ledger(translation, replace(config.metric, limits=(), impute="worst"))  # whatever it keeps
     ledger.update(observations)
     evidence = ledger.evidence(())
     runs, domain = len(evidence.values), translation.domain
@@ -103,7 +104,7 @@ def _importance(config: SweepConfig, observations: Sequence[Observation]) -> Imp
         ]
     shares.sort(key=lambda share: (-share.total, share.name))
     quality = _leave_one_out(whole, values)
-    return Importance(tuple(shares), runs, quality, _warning(runs, len(names), quality))
+    return Importance(tuple(shares), runs, quality, _warning(evidence.values, runs, len(names), quality))
 
 
 def _indices(outputs: Array) -> Array:
@@ -126,10 +127,13 @@ def _leave_one_out(posterior: Posterior, values: Array) -> float:
     return 1.0 - float(np.mean(residual**2)) / spread
 
 
-def _warning(runs: int, parameters: int, quality: float) -> str:
+def _warning(values: Array, runs: int, parameters: int, quality: float) -> str:
     wanted = max(LEAST, PER_PARAMETER * parameters)
     if runs < wanted:
-        return f"few runs: {runs} for {parameters} parameters; {wanted} or more would say something"
+        noun = "parameter" if parameters == 1 else "parameters"
+        return f"few runs: {runs} for {parameters} {noun}; {wanted} or more would say something"
+    if np.ptp(values) == 0.0:
+        return "the metric is the same in every run, so that nothing matters for it"
     if quality < 0.2:
         return f"the model explains little of the metric (R² {quality:.2f}): noise, or too few runs"
     return ""
