@@ -45,6 +45,7 @@ def test_an_agent_s_token_is_enough_to_stop_a_run_that_is_not_worth_it(
         agent = store.add_agent(sweep.id, host="here", pid=1)
         scheduler = Scheduler(store, sweep.id, agent_id=agent.id)
         actions: list[str] = []
+        ids: list[str] = []
         for _ in range(4):
             run = scheduler.claim()
             assert isinstance(run, Run)
@@ -53,9 +54,10 @@ def test_an_agent_s_token_is_enough_to_stop_a_run_that_is_not_worth_it(
                 rows, summary={"loss": run.params["x"]}, value=run.params["x"]
             )
             actions.append(told.action)
+            ids.append(run.id)
             ending = RunState.STOPPED if told.action == "stop" else RunState.FINISHED
             store.finish(run.lease, Outcome(ending))
-        last = store.get_run(run.id)
+        last = store.get_run(ids[-1])
         assert actions[0] == "continue"
         assert actions[-1] == "stop"
         assert last.state is RunState.STOPPED
