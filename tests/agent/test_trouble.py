@@ -124,7 +124,9 @@ def test_a_run_that_is_removed_while_its_program_lingers_is_lost_alone(lab: Lab)
     assert lab.states(sweep) == [RunState.FINISHED]
 
 
-def test_a_method_that_fails_lets_the_runs_that_run_come_to_their_end(lab: Lab) -> None:
+def test_a_method_that_fails_lets_the_runs_that_run_come_to_their_end(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
     sweep = lab.shell_sweep("touch failing; sleep 0.5", "[1, 2, 3]")
     store: Any = Failing(lab.store, "claim", UsageError("no point is left"), lab.folder / "failing")
     result = run_agent(store, sweep.id, AgentOptions())
@@ -132,6 +134,7 @@ def test_a_method_that_fails_lets_the_runs_that_run_come_to_their_end(lab: Lab) 
         1, "the sweep's next run cannot be told: no point is left", {RunState.FINISHED: 1}
     )
     assert lab.states(sweep) == [RunState.FINISHED]
+    assert caplog.messages == [], "what besom can explain needs no traceback"
 
 
 def test_an_agent_that_breaks_gives_its_runs_back(lab: Lab) -> None:

@@ -162,7 +162,8 @@ class _Loop:
                 event = self.events.get_nowait()
         except queue.Empty:
             pass
-        self._show_output()
+        for job in self.jobs.values():
+            self._show_output(job)
 
     def _handle(self, event: int | _Ended | Heard) -> None:
         if isinstance(event, _Ended):
@@ -175,19 +176,15 @@ class _Loop:
     # ---- taking runs
 
     def _may_claim(self) -> bool:
-        enough = self.options.count is not None and self.taken >= self.options.count
-        return not self.leaving and not enough and bool(self.free)
+        return not self.leaving and self.taken != self.options.count and bool(self.free)
 
     def _claim(self) -> None:
         if self.claimed is None and self._may_claim() and time.monotonic() >= self.claim_at:
             self._ask()
-        if self.claimed and self.leaving:
-            self._give_back(self.claimed)
+        if self.claimed:
+            (self._give_back if self.leaving else self._start)(self.claimed)
             self.claimed = None
-        elif self.claimed:
-            self._start(self.claimed)
-            self.claimed = None
-        if self.options.count is not None and self.taken >= self.options.count and not self.leaving:
+        if self.taken == self.options.count:
             self._leave("took as many runs as it was to")
 
     def _ask(self) -> None:
@@ -196,9 +193,9 @@ class _Loop:
         except StoreError:
             raise
         except Exception as error:  # the method's, say; what runs shall not suffer from it
-            log.exception("sweep %s: its next run cannot be told", self.scheduler.sweep.id)
-            self.exit_code = self.exit_code or 1
-            self._leave(f"the sweep's next run cannot be told: {error}")
+            level = logging.DEBUG if isinstance(error, BesomError) else logging.ERROR
+            log.log(level, "sweep %s: its next run cannot be told", self.scheduler.sweep.id, exc_info=True)
+            self._leave(f"the sweep's next run cannot be told: {error}", exit_code=1)
             return
         if isinstance(answer, Run):
             self.claimed = answer
@@ -227,16 +224,14 @@ class _Loop:
             self.emit("lost", run, detail=str(error))
             return
         except OSError as error:
-            self.exit_code = self.exit_code or 1
-            self._leave(f"the folder of run {run.id} cannot be written: {error}")
+            self._leave(f"the folder of run {run.id} cannot be written: {error}", exit_code=1)
             self._give_back(run)
             return
         try:
             job = self._job(run, sweep, folder, slot)
         except Exception as error:  # whatever is wrong with one run must not end the agent of the others
             log.debug("run %s could not be started", run.id, exc_info=True)
-            outcome = Outcome(RunState.FAILED, error=f"the program could not be started: {error}")
-            self._record(self.store.finish(run.lease, outcome), outcome, output="")
+            self._end(run, Outcome(RunState.FAILED, error=f"the program could not be started: {error}"))
             return
         self.free.pop()
         self.jobs[run.lease] = job
@@ -255,8 +250,11 @@ class _Loop:
         return Job(run, sweep, folder, slot, child, options.grace, written, timeout_at, shown=written)
 
     def _give_back(self, run: Run) -> None:
-        outcome = Outcome(RunState.PREEMPTED)
-        self._record(self.store.finish(run.lease, outcome), outcome, output="")
+        self._end(run, Outcome(RunState.PREEMPTED))
+
+    def _end(self, run: Run, outcome: Outcome) -> None:
+        """End a run that has no process."""
+        self._record(self.store.finish(run.lease, outcome), outcome)
 
     # ---- while they run
 
@@ -288,9 +286,9 @@ class _Loop:
         if number not in LEAVE:
             return
         self.tier = self.tier + 1 if number == signal.SIGINT else max(2, self.tier + 1)
-        self.exit_code = 128 + number
         name = signal.Signals(number).name
         self._leave(f"received {name}")
+        self.exit_code = 128 + number  # also where it was leaving for another reason
         for job in self.jobs.values():
             if forward or self.tier >= 2:
                 self._tell(job, Told.PREEMPT, f"the agent received {name}", forwarded=forward)
@@ -309,8 +307,7 @@ class _Loop:
         self.claim_at = now
 
     def _settle(self, job: Job) -> None:
-        if self.options.show_output:
-            self._show_lines(job)
+        self._show_output(job)
         settled = settle(self.store, job, lease_seconds=self.options.lease_seconds)
         self._forget(job)
         if settled.outcome is None:
@@ -322,19 +319,18 @@ class _Loop:
         del self.jobs[job.run.lease]
         self.free.append(job.slot)
 
-    def _record(self, run: Run, outcome: Outcome, *, output: str) -> None:
+    def _record(self, run: Run, outcome: Outcome, *, output: str = "") -> None:
         self.counts[outcome.state] += 1
         self.emit("ended", run, outcome=outcome)
         self.breaker.record(outcome.state, now=time.monotonic())
-        if self.breaker.tripped and not self.leaving:
-            self.exit_code = 1
+        if why := self.breaker.tripped:
             tail = "\n".join(output.splitlines()[-10:])
             said = f" It ended with:\n{tail}" if tail else ""
-            self._leave(f"{self.breaker.tripped}; the latest is {run.name}: {outcome.error}.{said}")
+            self._leave(f"{why}; the latest is {run.name}: {outcome.error}.{said}", exit_code=1)
 
-    def _leave(self, why: str) -> None:
+    def _leave(self, why: str, *, exit_code: int = 0) -> None:
         if not self.leaving:
-            self.leaving, self.reason = True, why
+            self.leaving, self.reason, self.exit_code = True, why, exit_code
             self.emit("leaving", detail=why)
 
     # ---- when things go wrong
@@ -396,11 +392,7 @@ class _Loop:
         """Tell the caller what happened."""
         self.on_event(AgentEvent(kind, run, outcome, detail))
 
-    def _show_output(self) -> None:
+    def _show_output(self, job: Job) -> None:
         if self.options.show_output:
-            for job in self.jobs.values():
-                self._show_lines(job)
-
-    def _show_lines(self, job: Job) -> None:
-        for line in job.new_lines():
-            self.emit("output", job.run, detail=line)
+            for line in job.new_lines():
+                self.emit("output", job.run, detail=line)
