@@ -18,7 +18,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ __all__ = [
     "NotFoundError",
     "RunFailedError",
     "RunStopped",
+    "Settings",
     "StateError",
     "StoreError",
     "Sweep",
@@ -66,6 +67,7 @@ __all__ = [
     "init",
     "log",
     "log_code",
+    "login",
     "mark_preempting",
     "report",
     "run",
@@ -112,13 +114,20 @@ def agent(
     entity: str | None = None,
     project: str | None = None,
     count: int | None = None,
+    *,
+    forward_signals: bool = False,
+    term_timeout: float | None = None,
+    max_consecutive_failed_runs: int | None = None,
 ) -> AgentResult:
     """Run a sweep in this process until it is done or `count` runs have ended; gives how that went.
 
     Each run is a call of `function`, which gets its parameters by `besom.init()`; without one, the sweep's
     program is started for each run. A sweep's id is unique, so `entity` and `project` are not needed to find
-    it.
+    it. It ends early after `max_consecutive_failed_runs`. Of programs: `forward_signals` hands signals on to
+    them, and `term_timeout` is the seconds from SIGTERM to SIGKILL.
     """
+    import dataclasses
+
     from besom.agent import AgentOptions, run_agent, run_function_agent
     from besom.store import open_store
     from besom.sweep import sweep_id_of
@@ -126,13 +135,31 @@ def agent(
     store = open_store()
     try:
         if function is not None:
-            return run_function_agent(store, sweep_id_of(sweep_id), function, count=count)
-        return run_agent(store, sweep_id_of(sweep_id), AgentOptions(count=count))
+            return run_function_agent(
+                store,
+                sweep_id_of(sweep_id),
+                function,
+                count=count,
+                max_consecutive_failures=max_consecutive_failed_runs,
+            )
+        options = AgentOptions(
+            count=count,
+            forward_signals=forward_signals,
+            max_consecutive_failures=max_consecutive_failed_runs,
+        )
+        if term_timeout is not None:
+            options = dataclasses.replace(options, grace=term_timeout)
+        return run_agent(store, sweep_id_of(sweep_id), options)
     finally:
         store.close()
 
 
-def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
+def login(*_: Any, **__: Any) -> bool:
+    """Give True: programs that were written for W&B log in first, and there is no account here."""
+    return True
+
+
+def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = None, **_: Any) -> None:
     """Record metrics of this process's run; see `LiveRun.log`."""
     _attached("log").log(data, step=step, commit=commit)
 
@@ -152,26 +179,35 @@ def report(step: int | None = None, **metrics: Any) -> None:
 
 
 def define_metric(
-    name: str, step_metric: str | None = None, *, summary: str | None = None, goal: str | None = None
+    name: str,
+    step_metric: str | None = None,
+    *,
+    summary: str | None = None,
+    goal: str | None = None,
+    **_: Any,
 ) -> None:
     """Say how a metric of this process's run is summarized; see `LiveRun.define_metric`."""
     _attached("define_metric").define_metric(name, step_metric, summary=summary, goal=goal)
 
 
-def finish(exit_code: int | None = 0) -> None:
+def finish(exit_code: int | None = 0, **_: Any) -> None:
     """End this process's run; does nothing where there is none."""
     if (run := _active()) is not None:
         run.finish(exit_code)
 
 
-def log_code(root: str | os.PathLike[str] = ".") -> os.PathLike[str] | None:
-    """Copy the Python files below `root` into the folder of this process's run; see `LiveRun.log_code`."""
-    return _attached("log_code").log_code(root)
+def log_code(root: str | os.PathLike[str] | None = ".", **choices: Any) -> os.PathLike[str] | None:
+    """Copy the source files below `root` into the folder of this process's run; see `LiveRun.log_code`."""
+    return _attached("log_code").log_code(root, **choices)
 
 
 def mark_preempting() -> None:
     """Say that this process is about to be preempted; see `LiveRun.mark_preempting`."""
     _attached("mark_preempting").mark_preempting()
+
+
+class Settings(SimpleNamespace):
+    """What `init(settings=...)` takes from programs that were written for W&B; it has no effect."""
 
 
 def sagemaker_auth(
@@ -203,6 +239,17 @@ def _attached(what: str) -> LiveRun:
 
         raise UsageError(f"besom.{what} needs a run: call besom.init() first")
     return run
+
+
+def _hint(name: str) -> str:
+    """Give what to say about an attribute that is not there; nothing where only Python asks for it."""
+    if name.startswith("_"):
+        return ""
+    import difflib
+
+    close = difflib.get_close_matches(name, __all__, n=1, cutoff=0.75)
+    known = f"did you mean {close[0]!r}?" if close else "of W&B's, it has what runs and sweeps need"
+    return f"; {known}"
 
 
 class _BeforeInit:
@@ -261,7 +308,7 @@ class _Doors(ModuleType):
             found = getattr(importlib.import_module(_LAZY[name]), name)
             setattr(self, name, found)
             return found
-        raise AttributeError(f"module 'besom' has no attribute {name!r}")
+        raise AttributeError(f"module 'besom' has no attribute {name!r}{_hint(name)}")
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *__all__})

@@ -60,9 +60,9 @@ def json_writer() -> Callable[[Any], str]:
 def jsonable(value: Any, depth: int = 0) -> Any:
     """Give the JSON value for anything: what JSON has no word for becomes a string, and never an error.
 
-    Non-finite floats become "NaN", "Infinity" and "-Infinity"; numpy and torch scalars what `.item()` gives;
-    arrays lists; sets, tuples lists; dataclasses and namespaces objects; keys strings. Anything else becomes
-    its `repr`, which is warned about once for each type.
+    Non-finite floats become "NaN", "Infinity" and "-Infinity"; numpy and torch scalars, and as in W&B arrays
+    of one element, what `.item()` gives; other arrays lists; sets, tuples lists; dataclasses and namespaces
+    objects; keys strings. Anything else becomes its `repr`, which is warned about once for each type.
     """
     if value is None or isinstance(value, (bool, str)):
         return str.__str__(value) if isinstance(value, str) else value
@@ -106,10 +106,10 @@ def _object(value: Any, depth: int) -> Any:
 
 
 def _array(value: Any, depth: int) -> Any:
-    """Give the number in a numpy or torch scalar and the list in an array, told by what they can do."""
+    """Give the one value in a numpy or torch array, or the list of several, told by what they can do."""
     try:
         size = int(math.prod(value.shape))
-        if size == 1 and len(value.shape) == 0:
+        if size == 1:
             return jsonable(value.item(), depth + 1)
         if 0 <= size <= MAX_ITEMS:
             return jsonable(value.tolist(), depth + 1)

@@ -85,6 +85,32 @@ def test_the_doors_serve_the_run_of_this_process(store: Store) -> None:
     assert stored.config == {"lr": 0.1, "batch": 2, "epochs": 1, "seed": 2}
 
 
+def test_a_program_written_for_wandb_may_give_all_that_wandb_takes(store: Store) -> None:
+    assert besom.login(key="0" * 40, relogin=True) is True
+    settings = besom.Settings(start_method="thread", sagemaker_disable=True)
+    run = besom.init(settings=settings, tags=["a"], notes="n", save_code=True)
+    besom.define_metric("loss", step_metric="epoch", step_sync=True, hidden=True, overwrite=True)
+    besom.log({"loss": 1}, sync=True)
+    besom.finish(quiet=True)
+    assert store.get_run(run.id).summary == {"loss": 1}
+
+
+def test_a_run_keeps_the_name_that_the_store_has_for_it(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = besom.init()
+    run.name = "lr=0.1"
+    assert run.name == store.get_run(run.id).name
+    assert "'lr=0.1' is ignored" in caplog.text
+
+
+def test_what_wandb_has_and_besom_has_not_is_told() -> None:
+    with pytest.raises(AttributeError, match="did you mean 'define_metric'"):
+        _ = besom.define_metrics  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="what runs and sweeps need"):
+        _ = besom.Image  # type: ignore[attr-defined]
+
+
 def test_before_init_the_doors_say_what_to_do() -> None:
     assert besom.run is None
     assert "before besom.init()" in repr(besom.config)
@@ -138,6 +164,19 @@ def test_an_agent_without_a_function_starts_the_program(store: Store, home: Any)
     result = besom.agent(sweep_id)
     assert result.exit_code == 0
     assert [run.value for run in store.list_runs(sweep_id)] == [1.0, 2.0]
+
+
+def test_an_agent_takes_the_settings_that_wandbs_does(store: Store, home: Any) -> None:
+    def fail() -> None:
+        raise ValueError("no data")
+
+    many = {**SWEEP, "parameters": {"lr": {"min": 1, "max": 9}}}
+    with pytest.raises(besom.RunFailedError, match="2 runs failed one after another"):
+        besom.agent(besom.sweep(many), fail, max_consecutive_failed_runs=2)
+    (home / "fail.py").write_text("raise SystemExit(1)")
+    sweep_id = besom.sweep({**many, "program": "fail.py"})
+    result = besom.agent(sweep_id, forward_signals=True, term_timeout=3, max_consecutive_failed_runs=1)
+    assert (result.exit_code, len(store.list_runs(sweep_id))) == (1, 1)
 
 
 def test_importing_besom_loads_only_the_standard_library(python: Python) -> None:

@@ -97,6 +97,7 @@ def test_numpy_and_torch_like_values_are_stored_as_numbers(store: Store) -> None
         "i": numpy.int64(3),
         "b": numpy.bool_(True),
         "a": numpy.arange(3),
+        "one": numpy.array([[1.5]]),
         "t": Tensor(),
         "nan": numpy.float32("nan"),
         "inf": -math.inf,
@@ -110,6 +111,7 @@ def test_numpy_and_torch_like_values_are_stored_as_numbers(store: Store) -> None
         "i": 3,
         "b": True,
         "a": [0, 1, 2],
+        "one": 1.5,
         "t": 0.25,
         "nan": "NaN",
         "inf": "-Infinity",
@@ -213,19 +215,31 @@ def test_define_metric_explains_unknown_words(store: Store) -> None:
         run.define_metric("loss", goal="up")
 
 
+def sources(copy: Path | None) -> list[str]:
+    assert copy is not None
+    return sorted(str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file())
+
+
 def test_log_code_copies_sources_and_nothing_else(store: Store, home: Path) -> None:
-    for name in ("train.py", "lib/net.py", ".git/x.py", "venv/lib/y.py", "notes.txt", "__pycache__/z.py"):
+    wanted = ["Dockerfile.gpu", "lib/net.py", "requirements.txt", "train.py"]
+    for name in (*wanted, ".git/x.py", "venv/lib/y.py", "notes.txt", "__pycache__/z.py"):
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_text("pass\n")
     (home / "venv" / "pyvenv.cfg").write_text("")
     (home / "big.py").write_bytes(b"#" * 1_000_001)
-    run = init()
-    target = run.log_code()
-    assert target is not None
-    assert sorted(str(path.relative_to(target)) for path in target.rglob("*.py")) == [
-        "lib/net.py",
-        "train.py",
-    ]
+    assert sources(init().log_code()) == wanted
+
+
+def test_log_code_copies_what_the_program_chooses(store: Store, home: Path) -> None:
+    for name in ("train.py", "lib/net.py", "look.ipynb", "notes.txt"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text("pass\n")
+    copy = init().log_code(
+        None,
+        include_fn=lambda path: path.endswith((".py", ".ipynb")),
+        exclude_fn=lambda path, root: path.removeprefix(root).startswith("lib"),
+    )
+    assert sources(copy) == ["look.ipynb", "train.py"]
 
 
 def test_a_step_that_no_store_can_hold_is_refused_at_once(store: Store) -> None:

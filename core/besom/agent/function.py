@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import os
@@ -35,7 +36,12 @@ _PATIENCE = _OPTIONS.store_patience
 
 
 def run_function_agent(
-    store: Store, sweep_id: str, function: Callable[[], object], *, count: int | None = None
+    store: Store,
+    sweep_id: str,
+    function: Callable[[], object],
+    *,
+    count: int | None = None,
+    max_consecutive_failures: int | None = None,
 ) -> AgentResult:
     """Take runs from a sweep and call `function` for each, one after another, in this thread.
 
@@ -47,7 +53,8 @@ def run_function_agent(
     home = besom_dir()  # the function may change the working directory
     agent = store.add_agent(sweep_id, host=socket.gethostname(), pid=os.getpid(), job=this_job(os.environ))
     scheduler = Scheduler(store, sweep_id, agent_id=agent.id)
-    breaker = Breaker(_OPTIONS, os.environ, now=time.monotonic())
+    options = dataclasses.replace(_OPTIONS, max_consecutive_failures=max_consecutive_failures)
+    breaker = Breaker(options, os.environ, now=time.monotonic())
     counts: Counter[RunState] = Counter()
     taken = 0
     with Ahead(scheduler) as ahead:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,8 @@ from besom.errors import UsageError
 from besom.folders import RunFile, RunFolder
 from besom.records import Metric
 from besom.run.checkpoint import latest_checkpoint
+
+logger = logging.getLogger(__name__)
 
 
 class About:
@@ -34,8 +37,12 @@ class About:
 
     @property
     def name(self) -> str:
-        """The run's name for people."""
+        """The run's name for people; setting it, as W&B's programs do, is ignored: the store gives it."""
         return self._about.name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        logger.warning("run %s: its name stays %s (%r is ignored)", self.id, self._about.name, name)
 
     @property
     def sweep_id(self) -> str | None:

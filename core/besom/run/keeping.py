@@ -11,7 +11,7 @@ from besom.folders import RunFile, RunFolder
 from besom.journal import Journal
 from besom.run.about import About
 from besom.run.checkpoint import note_checkpoint
-from besom.run.code import copy_code
+from besom.run.code import Choice, copy_code
 
 
 class Keeping(About):
@@ -30,13 +30,22 @@ class Keeping(About):
             note_checkpoint(self._folder, saved)
         return saved
 
-    def log_code(self, root: str | os.PathLike[str] = ".", **_: Any) -> Path | None:
-        """Copy the Python files below `root` into the run's folder; gives the folder of the copy.
+    def log_code(
+        self,
+        root: str | os.PathLike[str] | None = ".",
+        name: str | None = None,
+        include_fn: Choice | None = None,
+        exclude_fn: Choice | None = None,
+    ) -> Path | None:
+        """Copy the source files below `root` into the run's folder; gives the folder of the copy.
 
-        Leaves out hidden folders, virtual environments and besom's own folder. None where the run is kept
-        nowhere.
+        Python files, `requirements.txt` and `Dockerfile`, or those for which `include_fn(path)` or
+        `include_fn(path, root)` is true, less those of `exclude_fn`. Leaves out hidden folders, virtual
+        environments and besom's own folder. None where the run is kept nowhere. `name`, W&B's of the
+        artifact, is ignored.
         """
+        del name
         if self._journal is None or self._folder is None:
             return None
-        copy_code(Path(root), self._folder.code)
+        copy_code(Path(root or "."), self._folder.code, include=include_fn, exclude=exclude_fn)
         return self._folder.code
