@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from besom.errors import StateError
+from besom.errors import StateError, StoreError
 from besom.proposer import HANDING_OUT, Proposer, Refilled, StoreHistory
 from besom.records import Batch, Directive, HistoryRow, Lease, Run, Sweep, SweepState
 from besom.stopping import create_judge
+from besom.store.base import MAX_CLAIMED
 
 if TYPE_CHECKING:
     from besom.search.base import Method
@@ -53,43 +54,47 @@ class Scheduler:
         self._in_vain = 0  # guesses since the latest one that was new
 
     def claim(self) -> Run | Idle:
-        """Give the next run with a lease for this agent, or why there is none.
+        """Give the next run with a lease for this agent, or why there is none: a batch of one."""
+        answer = self.claim_batch(1)
+        return answer if isinstance(answer, Idle) else answer[0]
 
-        Asks the method for more only when nothing waits, and once at most, so that the caller is back soon
-        also where nothing new is far away. Finishes the sweep when nothing can come any more.
+    def claim_batch(self, count: int) -> list[Run] | Idle:
+        """Give up to `count` of the next runs, with leases for this agent, or why there is none.
+
+        They are those that wait already, so that none is held up: another call may give more. Asks the method
+        only when nothing waits, and once at most, so that the caller is back soon also where nothing new is
+        far away. Finishes the sweep when nothing can come any more.
 
         While another holds the sweep's proposer lease, its suggestions are waited for, a moment per call and
         `PATIENCE` seconds in all; then a point is guessed.
         """
-        run = self._take()
-        if run is not None:
-            self._asked_at = None
-            return run
+        runs = self._take(count)
+        if runs:
+            return runs
         if not self._proposer.may_refill(self.sweep):
             return self._idle()
         if self.sweep.method not in DEAR:
-            return self._refill(None)
+            return self._refill(None, count)
         lease = self.store.lease_proposer(self.sweep.id, self.agent_id, lease_seconds=self.lease_seconds)
         if lease is None:
             return self._await_proposer()
         try:
-            return self._refill(lease)
+            return self._refill(lease, count)
         finally:
             self.store.lease_proposer(self.sweep.id, self.agent_id, lease_seconds=0)
 
-    def _refill(self, term: int | None) -> Run | Idle:
+    def _refill(self, term: int | None, count: int) -> list[Run] | Idle:
         refilled = self._proposer.refill(self.sweep, term=term)
         if refilled is Refilled.NOTHING:
             return self._idle()
         if refilled is Refilled.SEEN:
             return Idle.AGAIN
-        run = self._take()
-        if run is not None:
-            self._asked_at = None
-            return run
+        runs = self._take(count)
+        if runs:
+            return runs
         return self._idle() if self.sweep.exhausted else Idle.AGAIN
 
-    def _await_proposer(self) -> Run | Idle:
+    def _await_proposer(self) -> list[Run] | Idle:
         now = time.monotonic()
         if self._asked_at is None:
             self._asked_at = now
@@ -99,7 +104,7 @@ class Scheduler:
         self._asked_at = None
         return self._guess()
 
-    def _guess(self) -> Run | Idle:
+    def _guess(self) -> list[Run] | Idle:
         """Take a guess that is new; the cursor stays, so that the proposer's work is not lost."""
         from besom.search.guess import guess
         from besom.sweepfile import from_mapping
@@ -115,7 +120,7 @@ class Scheduler:
             batch = Batch((suggestion,), sweep.cursor)
             if self.store.offer(sweep.id, batch, version=sweep.version, cursor=sweep.cursor) != 0:
                 self._in_vain = 0
-                return self._take() or Idle.AGAIN
+                return self._take(1) or Idle.AGAIN
         self._in_vain += GUESSES
         return Idle.AGAIN
 
@@ -124,10 +129,22 @@ class Scheduler:
         """The method of the sweep's present config."""
         return self._proposer.method(self.sweep)
 
-    def _take(self) -> Run | None:
-        run = self.store.claim(self.sweep.id, self.agent_id, lease_seconds=self.lease_seconds)
-        self.sweep = self.store.get_sweep(self.sweep.id)
-        return run
+    def _take(self, count: int) -> list[Run]:
+        sweep_id, lease_seconds = self.sweep.id, self.lease_seconds
+        if count == 1:
+            run = self.store.claim(sweep_id, self.agent_id, lease_seconds=lease_seconds)
+            runs = [] if run is None else [run]
+        else:
+            most = min(count, MAX_CLAIMED)
+            runs = self.store.claim_batch(sweep_id, self.agent_id, most, lease_seconds=lease_seconds)
+        if runs:
+            self._asked_at = None
+        try:
+            self.sweep = self.store.get_sweep(sweep_id)
+        except StoreError:
+            if not runs:
+                raise  # else they would wait for their leases to run out
+        return runs
 
     def _idle(self) -> Idle:
         if self.sweep.state is SweepState.PAUSED:

@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import open_dict, read_write
 
-from besom.agent.patience import Pause
+from besom.agent.news import Heard, News
 from besom.agent.prepare import prepare_folder
 from besom.agent.settle import end_attempt
-from besom.errors import BesomError, NotFoundError
+from besom.errors import BesomError, NotFoundError, StoreError
 from besom.folders import besom_dir, run_environment, run_folder
 from besom.journal import Replayed
 from besom.records import ENDED, Lease, Outcome, Run, RunState
@@ -86,7 +87,7 @@ def run_batches(
     scheduler = Scheduler(store, sweep_id, agent_id=agent.id, lease_seconds=LEASE_SECONDS)
     batches = _Batches(app, store, scheduler, launcher, line_of=line_of, on_job=on_job)
     try:
-        with _room_in_environment(app):
+        with _room_in_environment(app), closing(batches.news):
             batches.run(size or LARGEST)
     finally:
         callbacks.callbacks.remove(ends)
@@ -113,30 +114,43 @@ class _Batches:
         self._on_job = on_job
         self._home = besom_dir().absolute()
         self._suspects: set[str] = set()  # runs of a batch that broke: each is launched alone
+        self._heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
+        self.news = News(store, scheduler.sweep.id, self._heard.put)
 
     def run(self, size: int) -> None:
-        pause = Pause(0.05, 1.0)  # seconds between two claims while there is nothing to take
         while True:
             with _kept(self._store.url) as leases:
                 batch = self._claim(size, leases)
                 if isinstance(batch, list):
-                    pause.reset()
+                    self.news.found()
                     self._run_batch(batch, leases)
                     continue
             if batch is Idle.DONE:
                 return
-            time.sleep(pause.next())
+            self._await_news()
 
     def _claim(self, size: int, leases: set[Lease]) -> list[Run] | Idle:
         batch: list[Run] = []
-        while len(batch) < size:
-            answer = self._scheduler.claim()
-            if isinstance(answer, Run):
-                leases.add(answer.lease)
-                batch.append(answer)
-            elif answer is not Idle.AGAIN:
-                return batch or answer
+        try:
+            while len(batch) < size:
+                answer = self._scheduler.claim_batch(size - len(batch))
+                if isinstance(answer, list):
+                    leases.update(run.lease for run in answer)
+                    batch += answer
+                elif answer is not Idle.AGAIN:
+                    return batch or answer
+        except BaseException as error:
+            if not isinstance(error, StoreError):
+                self._give_back(batch)
+            raise
         return batch
+
+    def _await_news(self) -> None:
+        """Wait until there may be something to take."""
+        ask_at = self.news.missed()
+        with suppress(queue.Empty):
+            while (left := ask_at - time.monotonic()) > 0:
+                ask_at = min(ask_at, self.news.heard(self._heard.get(timeout=left)))
 
     def _run_batch(self, batch: list[Run], leases: set[Lease]) -> None:
         waiting = list(batch)
@@ -147,9 +161,12 @@ class _Batches:
                     waiting.remove(run)
                     leases.discard(run.lease)
         except BaseException:
-            for run in waiting:
-                self._end(run, Outcome(RunState.PREEMPTED, error="the sweeper left"))
+            self._give_back(waiting)
             raise
+
+    def _give_back(self, runs: Sequence[Run]) -> None:
+        for run in runs:
+            self._end(run, Outcome(RunState.PREEMPTED, error="the sweeper left"))
 
     def _parts(self, batch: list[Run]) -> Iterator[list[Run]]:
         """Split where numbers do not follow one another, because a launcher counts on from the first."""

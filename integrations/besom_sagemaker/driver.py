@@ -303,15 +303,21 @@ class Driver:
             self.waiting = []
             return ()
         while len(self.waiting) < self.options.runs_per_job and self._more():
-            answer = self.scheduler.claim()
-            if isinstance(answer, Run):
-                self.waiting.append(answer)
-                self.book.taken.add(answer.id)
+            answer = self.scheduler.claim_batch(self._wanted())
+            if isinstance(answer, list):
+                self.waiting += answer
+                self.book.taken.update(run.id for run in answer)
                 self.idle = None
             elif answer is not Idle.AGAIN:
                 self._idle(answer)
                 break
         return self.waiting[: self.options.runs_per_job]
+
+    def _wanted(self) -> int:
+        wanted = self.options.runs_per_job - len(self.waiting)
+        return (
+            wanted if self.options.count is None else min(wanted, self.options.count - len(self.book.taken))
+        )
 
     def _more(self) -> bool:
         if self.options.count is not None and len(self.book.taken) >= self.options.count:

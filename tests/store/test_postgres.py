@@ -164,7 +164,7 @@ def test_the_best_run_is_the_best_of_those_that_are_left(store: PostgresStore) -
 
 def test_both_backends_have_the_same_queries() -> None:
     own = {"expire_leases", "expire_proposers", "expire_tallies", "get_boot", "set_boot"}
-    theirs = {"lock_run", "lock_sweep", "claim_at_once", "finish_at_once"}
+    theirs = {"lock_run", "lock_sweep", "claim_at_once", "claim_batch_at_once", "finish_at_once"}
     postgres = database.Database.queries.all()
     assert set(postgres) - theirs == set(SqliteDatabase.queries.all()) - own
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import logging
 import secrets
-import time
 import zlib
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +20,7 @@ from besom.server.audit import Audit
 from besom.server.crew import Crew
 from besom.server.gate import Gate
 from besom.server.openapi import describe_server
+from besom.server.repeats import Repeats
 from besom.server.tokens import Token, Tokens
 from besom.server.waits import Waits
 from besom.store.base import Store
@@ -39,8 +37,6 @@ log = logging.getLogger(__name__)
 
 JSON = b"application/json"
 _COMPRESS_FROM = 2048  # bytes
-_REMEMBERED = 10_000  # answers to calls that must not be done twice
-_REMEMBERED_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +100,7 @@ class _Desk:
         # SQLite has one pen: more threads would wait for it, unless they can share a wait for the disk.
         alone = isinstance(store, SqliteStore) and not store.flushes
         self._writers: Crew[_Answer] = Crew(1 if alone else half)
-        self._answers: OrderedDict[tuple[str, str], tuple[float, asyncio.Future[_Answer]]] = OrderedDict()
+        self._repeats: Repeats[_Answer] = Repeats(lambda answer: len(answer.body))
 
     async def __call__(self, connection: Connection, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -159,15 +155,8 @@ class _Desk:
         if headers.get(b"besom-server", self.name.encode()) != self.name.encode():
             message = f"the server was started anew; whether {operation.name} was done before is not known"
             return _Answer(503, to_text({"error": {"kind": "StoreError", "message": message}}))
-        key, now = (token.id, call[:100].decode("latin-1")), time.monotonic()
-        while self._answers and (
-            len(self._answers) > _REMEMBERED
-            or next(iter(self._answers.values()))[0] < now - _REMEMBERED_SECONDS
-        ):
-            self._answers.popitem(last=False)
-        if key not in self._answers:
-            self._answers[key] = (now, asyncio.ensure_future(self._do(operation, text)))
-        return await asyncio.shield(self._answers[key][1])
+        key = token.id, call[:100].decode("latin-1")
+        return await self._repeats.once(key, lambda: self._do(operation, text))
 
     async def _do(self, operation: Operation, text: bytes) -> _Answer:
         if operation.name == "wait":

@@ -5,14 +5,15 @@ Rules that every backend keeps, and `besom.testing.stores.StoreContract` proves:
 * A call returns only after its effect is durable to the death of the calling process; it happened whole or
   not at all.
 * Time is the store's own: callers pass durations, never instants. Leases survive jumps of the wall clock.
-* A point is handed out once. `claim` and `offer` are one transaction each; keys are unique within a sweep.
+* A point is handed out once. `claim`, `claim_batch` and `offer` are one transaction each; keys are unique
+  within a sweep.
 * An attempt number is a fencing token: what comes from an older attempt is kept as superseded and changes
-  nothing else. A lease that ran out is lost once `claim`, `reap` or `create_run` has noticed; until then its
+  nothing else. A lease that ran out is lost once a claim, `reap` or `create_run` has noticed; until then its
   holder may prolong it. Where no later attempt exists, its holder may still end a run that waits in the queue
   for that reason, and go on with one outside every sweep.
 * A writing call may be repeated with the same arguments after a lost reply and then changes nothing (it may
   raise, as `enqueue` does for a point that has a run). Not so those that give something new: `create_sweep`,
-  `create_run`, `add_agent` and `claim`.
+  `create_run`, `add_agent`, `claim` and `claim_batch`.
 * Costs do not grow with the history of a sweep, except for calls that return it and `rung_loss`.
 * JSON is kept as JSON: numbers keep their types. UsageError for what JSON cannot hold, NaN and infinities
   included.
@@ -163,6 +164,14 @@ class Store(Protocol):
         different runs are handed out in all: those that had been handed out before always are again, those
         added with an outcome do not count, and deleting a run makes room. A PENDING sweep becomes RUNNING.
         Only a RUNNING sweep hands out runs.
+        """
+        ...
+
+    def claim_batch(self, sweep_id: str, agent_id: str, count: int, *, lease_seconds: float) -> list[Run]:
+        """Hand out up to `count` runs at once, in the order and by the rules of as many claims.
+
+        Fewer, or none, when no more waits or the sweep takes no more. UsageError unless `count` is from 1 to
+        `MAX_CLAIMED`.
         """
         ...
 
@@ -366,3 +375,6 @@ class Store(Protocol):
 
 MAX_CRASHES = 5
 """A run that lost its lease this often ends as CRASHED unless its sweep allows more attempts."""
+
+MAX_CLAIMED = 1000
+"""Runs that one call hands out at most: others who want some of the sweep's wait meanwhile."""

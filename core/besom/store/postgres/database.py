@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     Cursor = psycopg.Cursor[tuple[Any, ...]]
 
 PACKAGE = "besom.store.postgres"
-MIGRATIONS = ("0001_first", "0002_proposer", "0003_agent_job", "0004_wait", "0005_at_once")
+MIGRATIONS = (
+    "0001_first",
+    "0002_proposer",
+    "0003_agent_job",
+    "0004_wait",
+    "0005_at_once",
+    "0006_claim_batch",
+)
 VERSION = len(MIGRATIONS)
 """Of the schema."""
 
@@ -118,7 +125,7 @@ class Database:
             return cursor.execute(_text(sql), _values(parameters)).rowcount > 0
 
     def call(self, sql: str, parameters: Any) -> Any:
-        """Call a procedure that commits by itself, in one round trip; gives the row of a run, or None."""
+        """Call a procedure that commits by itself, in one round trip; gives a run's row, rows, or None."""
         with self._cursor() as cursor:
             row: Any = cursor.execute(_text(sql), _values(parameters)).fetchone()
             return row[0]

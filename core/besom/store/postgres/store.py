@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from besom.records import Lease, Outcome, Run
 from besom.store.postgres.address import parse_address
 from besom.store.postgres.database import Database, open_database
 from besom.store.relational.database import Time
+from besom.store.relational.queue import require_claimable
 from besom.store.relational.rows import new_id, plain, run_of
 from besom.store.relational.runs import ending
 from besom.store.relational.store import RelationalStore
@@ -22,18 +25,30 @@ class PostgresStore(RelationalStore):
         self._call = database.call
 
     def claim(self, sweep_id: str, agent_id: str, *, lease_seconds: float) -> Run | None:
-        """Take what waits, unless a lease has run out, nothing waits or the sweep does not run yet."""
+        """Take what waits, unless a lease has run out, nothing waits or the sweep does not run."""
+        columns = {**self._claiming(sweep_id, agent_id, lease_seconds), "id": new_id()}
+        row = self._call(self._sql.claim_at_once, columns)
+        return super().claim(sweep_id, agent_id, lease_seconds=lease_seconds) if row is None else run_of(row)
+
+    def claim_batch(self, sweep_id: str, agent_id: str, count: int, *, lease_seconds: float) -> list[Run]:
+        """Take what waits, with the same exceptions."""
+        require_claimable(count)
+        ids = [new_id() for _ in range(count)]
+        columns = {**self._claiming(sweep_id, agent_id, lease_seconds), "ids": ids}
+        rows = self._call(self._sql.claim_batch_at_once, columns)
+        if rows is None:
+            return super().claim_batch(sweep_id, agent_id, count, lease_seconds=lease_seconds)
+        return [run_of(row) for row in rows]
+
+    def _claiming(self, sweep_id: str, agent_id: str, lease_seconds: float) -> dict[str, Any]:
         lease_now = self._lease_now()
-        columns = {
+        return {
             "sweep": sweep_id,
             "agent": plain(agent_id),
-            "id": new_id(),
             "now": self._wall(),
             "lease_now": lease_now,
             "lease": lease_now + lease_seconds,
         }
-        row = self._call(self._sql.claim_at_once, columns)
-        return super().claim(sweep_id, agent_id, lease_seconds=lease_seconds) if row is None else run_of(row)
 
     def finish(self, lease: Lease, outcome: Outcome) -> Run:
         """End the run, unless it may go back into the queue, its sweep has a target or its lease is lost."""

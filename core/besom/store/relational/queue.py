@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from besom.errors import StateError
+from besom.errors import StateError, UsageError
 from besom.records import ENDED, Batch, Outcome, Run, RunState, Source, Suggestion, SweepState
-from besom.store.base import MAX_CRASHES
+from besom.store.base import MAX_CLAIMED, MAX_CRASHES
 from besom.store.relational.database import Transaction
 from besom.store.relational.part import Gate, Part
-from besom.store.relational.rows import dumps, finite, plain, run_of
+from besom.store.relational.rows import Row, dumps, finite, plain, run_of
 
 LEASE_RAN_OUT = "its lease ran out: nothing was heard of its process"
 
@@ -125,7 +125,17 @@ class Queue(Part):
             return run_of(self._insert(transaction, self._sql.enqueue, columns))
 
     def claim(self, sweep_id: str, agent_id: str, *, lease_seconds: float) -> Run | None:
-        """Reap if a lease can have run out, then take the head of the queue or of the buffer."""
+        """Take the head of the queue, or of the buffer."""
+        rows = self._take(sweep_id, agent_id, 1, lease_seconds)
+        return run_of(rows[0]) if rows else None
+
+    def claim_batch(self, sweep_id: str, agent_id: str, count: int, *, lease_seconds: float) -> list[Run]:
+        """Take one head after another."""
+        require_claimable(count)
+        return [run_of(row) for row in self._take(sweep_id, agent_id, count, lease_seconds)]
+
+    def _take(self, sweep_id: str, agent_id: str, count: int, lease_seconds: float) -> list[Row]:
+        """Reap if a lease can have run out, then give up to `count` rows of runs, handed out."""
         now, lease_now = self._wall(), self._lease_now()
         claimed = {
             "sweep": sweep_id,
@@ -144,19 +154,28 @@ class Queue(Part):
                 running = {"id": sweep_id, "state": SweepState.RUNNING.value, "now": now}
                 transaction.execute(self._sql.set_sweep_state, running)
             elif gate.state != SweepState.RUNNING.value:
-                return None
-            claimed["room"] = gate.room
-            if gate.queued:
-                row = transaction.execute(self._sql.claim_queued, claimed).fetchone()
-                if row is not None:
-                    return run_of(row)
-            return self._claim_buffered(transaction, claimed, gate) if gate.room else None
+                return []
+            rows: list[Row] = []
+            while (row := self._take_one(transaction, claimed, gate)) is not None:
+                rows.append(row)
+                if len(rows) == count:
+                    break
+                gate = self._gate(transaction, sweep_id)
+            return rows
 
-    def _claim_buffered(self, transaction: Transaction, claimed: dict[str, Any], gate: Gate) -> Run | None:
+    def _take_one(self, transaction: Transaction, claimed: dict[str, Any], gate: Gate) -> Row | None:
+        claimed["room"] = gate.room
+        if gate.queued:
+            row: Row | None = transaction.execute(self._sql.claim_queued, claimed).fetchone()
+            if row is not None:
+                return row
+        return self._take_buffered(transaction, claimed, gate) if gate.room else None
+
+    def _take_buffered(self, transaction: Transaction, claimed: dict[str, Any], gate: Gate) -> Row | None:
         while (suggestion := transaction.execute(self._sql.take_suggestion, claimed).fetchone()) is not None:
             claimed["key"], claimed["params"], stale_at = suggestion
             if gate.exhausted or stale_at is None or gate.ended < stale_at:
-                return run_of(self._insert(transaction, self._sql.insert_claimed, claimed))
+                return self._insert(transaction, self._sql.insert_claimed, claimed)
         return None
 
     def reap(self, sweep_id: str) -> int:
@@ -202,3 +221,9 @@ class Queue(Part):
             transaction.execute(self._sql.archive, {**ending, "state": attempt.value})
         transaction.execute(self._sql.next_reap, {"sweep": sweep_id})
         return len(overdue)
+
+
+def require_claimable(count: int) -> None:
+    """Raise UsageError for more or fewer runs than a batch may have."""
+    if not 1 <= count <= MAX_CLAIMED:
+        raise UsageError(f"claim_batch: count is from 1 to {MAX_CLAIMED}, not {count}")

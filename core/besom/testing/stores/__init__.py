@@ -9,6 +9,7 @@ A backend adds tests of its own; it never leaves one out.
 
 from __future__ import annotations
 
+from besom.testing.stores.batches import BatchContract
 from besom.testing.stores.ground import Ground, Time
 from besom.testing.stores.proposals import ProposalContract
 from besom.testing.stores.queue import QueueContract
@@ -22,6 +23,13 @@ __all__ = ["Ground", "StoreContract", "Time"]
 
 
 class StoreContract(
-    SweepContract, QueueContract, WaitContract, ProposalContract, RunContract, SoloContract, ReadingContract
+    SweepContract,
+    QueueContract,
+    BatchContract,
+    WaitContract,
+    ProposalContract,
+    RunContract,
+    SoloContract,
+    ReadingContract,
 ):
     """Every promise of the protocol; subclass it and provide `open`."""

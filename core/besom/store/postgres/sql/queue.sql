@@ -47,6 +47,9 @@ ON CONFLICT (id) DO NOTHING RETURNING *;
 -- name: claim_at_once
 CALL claim_at_once(%(sweep)s, %(agent)s, %(id)s, %(now)s, %(lease_now)s, %(lease)s, NULL);
 
+-- name: claim_batch_at_once
+CALL claim_batch_at_once(%(sweep)s, %(agent)s, %(ids)s, %(now)s, %(lease_now)s, %(lease)s, NULL);
+
 -- name: take_suggestion
 DELETE FROM suggestion WHERE sweep = %(sweep)s AND ordinal = (SELECT min(ordinal) FROM suggestion WHERE sweep = %(sweep)s)
 RETURNING key, params, stale_at;
