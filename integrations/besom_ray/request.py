@@ -146,7 +146,7 @@ def _grace(arguments: Sequence[str]) -> float:
     grace = _GRACE
     for word, following in zip(arguments, [*arguments, ""][1:], strict=True):
         name, equals, value = word.partition("=")
-        if name == "--grace":
+        if name in ("--grace", "-t", "--term-timeout"):
             try:
                 grace = float(value if equals else following)
             except ValueError:  # the agent will say so

@@ -38,6 +38,15 @@ def test_the_first_command_is_what_the_first_run_gets(invoke: Invoke, folder: Pa
     assert run["params"] == first["params"]
 
 
+def test_a_first_run_that_depends_on_chance_is_marked(invoke: Invoke, folder: Path) -> None:
+    text = (folder / "sweep.yaml").read_text()
+    assert "# with seed" not in invoke("check", "sweep.yaml").stdout
+    (folder / "sweep.yaml").write_text(text.replace("grid", "random"))
+    assert "  # with seed: 0; the file has none" in invoke("check", "sweep.yaml").stdout
+    (folder / "sweep.yaml").write_text(text.replace("grid", "random") + "seed: 1\n")
+    assert "# with seed" not in invoke("check", "sweep.yaml").stdout
+
+
 def test_check_warns_of_what_is_allowed_but_odd(invoke: Invoke, folder: Path) -> None:
     (folder / "odd.yaml").write_text(
         "program: absent.py\nmethod: random\nparameters: {x: {min: 0.0, max: 1.0}}\n"

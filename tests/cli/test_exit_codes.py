@@ -26,6 +26,35 @@ def test_a_sweep_whose_runs_all_fail_leaves_with_1_and_says_why(call: Call, fold
     assert "Traceback" not in done.stderr
 
 
+def test_a_small_sweep_whose_runs_all_fail_leaves_with_1_too(call: Call, folder: Path) -> None:
+    text = (folder / "sweep.yaml").read_text()
+    (folder / "sweep.yaml").write_text(text.replace("[1, 2, 3, 4]", "[1]") + "  bad: {value: 1}\n")
+    assert call("run", "sweep.yaml").returncode == 1
+    assert call("run", "sweep.yaml").returncode == 1, "also where it only shows the result"
+
+
+def test_a_program_that_is_not_there_leaves_with_2_before_anything_is_made(call: Call, folder: Path) -> None:
+    (folder / "train.py").unlink()
+    done = call("run", "sweep.yaml")
+    assert done.returncode == 2
+    assert "'train.py' was not found" in done.stderr
+    assert call("ls", "--json").stdout == "[]\n"
+
+
+def test_a_sweep_without_a_program_says_what_to_do(call: Call, folder: Path) -> None:
+    (folder / "sweep.yaml").write_text("method: grid\nparameters: {x: {values: [1]}}\n")
+    done = call("run", "sweep.yaml")
+    assert done.returncode == 2
+    assert "write program: train.py, or run a Python function with besom.agent" in done.stderr
+
+
+def test_a_file_that_cannot_be_written_leaves_with_1_and_no_traceback(call: Call, swept: str) -> None:
+    done = call("export", swept, "-o", "nowhere/runs.csv")
+    assert done.returncode == 1
+    assert done.stderr == "besom: nowhere/runs.csv: No such file or directory\n"
+    assert "Traceback" in call("--debug", "export", swept, "-o", "nowhere/runs.csv").stderr
+
+
 def test_a_wrong_sweep_file_leaves_with_2_and_every_place(call: Call, folder: Path) -> None:
     (folder / "sweep.yaml").write_text("method: gird\nparameters:\n  x: {valeus: [1]}\n")
     for command in (["check"], ["sweep"], ["run"]):

@@ -92,6 +92,13 @@ def test_a_run_is_shown(invoke: Invoke, swept: str) -> None:
     assert [attempt["state"] for attempt in run["attempts"]] == ["finished"]
 
 
+def test_a_run_that_waits_takes_no_time(invoke: Invoke, call: Call, swept: str) -> None:
+    run_id = _json(invoke, "best", swept)["id"]
+    call("retry", swept, run_id)
+    [line] = [line for line in invoke("ls", swept).stdout.splitlines() if run_id in line]
+    assert line.split()[2:5] == ["pending", "0", "-"]
+
+
 def test_every_attempt_is_shown(invoke: Invoke, call: Call, swept: str) -> None:
     run_id = _json(invoke, "best", swept)["id"]
     call("retry", swept, run_id)
@@ -171,6 +178,7 @@ def test_runs_are_exported(invoke: Invoke, swept: str, folder: Path) -> None:
     assert [json.loads(line)["params"]["x"] for line in lines] == [1, 2, 3, 4]
     invoke("export", swept, "--format", "json", "-o", "runs.json")
     assert json.loads((folder / "runs.json").read_text()) == _json(invoke, "ls", swept)
+    assert _json(invoke, "export", swept) == _json(invoke, "ls", swept)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,21 @@ def test_the_same_command_continues_the_sweep(call: Call) -> None:
     assert sweep["runs"] == {"finished": 4}
 
 
+def test_why_it_left_is_said_once(call: Call, folder: Path) -> None:
+    (folder / "train.py").write_text("raise SystemExit('no data here')")
+    assert call("run", "sweep.yaml").stderr.count("3 runs failed within") == 1
+    (folder / "other.yaml").write_text((folder / "sweep.yaml").read_text() + "run_cap: 3\n")
+    said = call("agent", call("sweep", "other.yaml").stdout.strip(), "--count", 1).stderr
+    assert said.count("took as many runs as it was to") == 1
+    assert said.endswith("agent left: 1 failed\n")
+
+
+def test_what_wandbs_agent_calls_term_timeout_is_the_grace(call: Call, folder: Path) -> None:
+    (folder / "train.py").write_text("import time; time.sleep(1.2)")
+    done = call("agent", call("sweep", "sweep.yaml").stdout.strip(), "--count", 1, "-t", 1)
+    assert "1 finished" in done.stderr, "a run may take longer"
+
+
 def test_a_finished_sweep_shows_its_result_and_new_starts_another(call: Call, swept: str) -> None:
     done = call("run", "sweep.yaml")
     assert done.returncode == 0

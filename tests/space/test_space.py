@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -199,7 +200,9 @@ def test_conditions_tell_true_from_one() -> None:
 def test_conditions_read_well() -> None:
     assert Condition("a", (1, "x")).describe() == 'a is 1 or "x"'
     assert Condition("a", ("x",), negated=True).describe() == 'a is not "x"'
-    assert Condition("a", between=(1, 2.5)).describe() == "a from 1 to 2.5"
+    assert Condition("a", between=(1, 2.5)).describe() == "a is from 1 to 2.5"
+    assert Condition("a", between=(-math.inf, 2.5)).describe() == "a is at most 2.5"
+    assert Condition("a", between=(1, math.inf)).describe() == "a is at least 1"
 
 
 def test_conditions_in_a_circle_are_refused() -> None:

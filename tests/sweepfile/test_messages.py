@@ -102,7 +102,7 @@ PARAMETER = [
     ("{value: 1, when: {b: {mni: 2}}}", "unknown key 'mni' in parameters.a.when.b; did you mean 'min'?"),
     ("{value: 1, when: {b: 9}}", "when: b is 9, which never happens; it is one of 1, 2"),
     ("{value: 1, when: {b: [1, 9]}}", "which never happens"),
-    ("{value: 1, when: {b: {min: 3}}}", "when: b from 3 to inf, which never happens"),
+    ("{value: 1, when: {b: {min: 3}}}", "when: b is at least 3, which never happens"),
     ("{value: 1, when: {bb: 1}}", "when: bb is no parameter; did you mean 'b'?"),
     ("{value: 1, when: {a: 1}}", "the conditions of a depend on one another in a circle"),
     ("{value: 1, when: {b: {not: 1}}}", None),
@@ -236,6 +236,10 @@ def test_a_key_is_told_what_is_wrong_with_it(written: str, message: str) -> None
         ("method: grid\nmethod: grid\nparameters: {a: {value: 1}}", "2:1: 'method' is here a second time"),
         ("method: grid\n  parameters: x\n", "2:13: not YAML: mapping values are not allowed"),
         ("method: [grid\n", "not YAML"),
+        (
+            "method: grid\nparameters:\n\tx: {values: [1]}\n",
+            "3:1: not YAML: a tab, not spaces",
+        ),
         (
             "method: !!python/object/apply:os.system ['true']\n",
             "1:9: the tag tag:yaml.org,2002:python/object/apply:os.system",

@@ -178,7 +178,7 @@ def program_folder(config: Commanding, sweep_folder: str | None, working_dir: Pa
             return place
     looked = " and ".join(dict.fromkeys(map(str, places)))
     raise UsageError(
-        f"program {program!r} was not found in {looked}; start the agent in the folder that has it"
+        f"program {program!r} was not found in {looked}; mend `program`, or start the agent in its folder"
     )
 
 
@@ -191,7 +191,10 @@ def _elements(command: Sequence[str], environment: Mapping[str, str]) -> list[st
 
 def _program(config: Commanding) -> str:
     if config.program is None:
-        raise UsageError(f"{config.source}: the command uses ${{program}}, but the sweep names no `program`")
+        raise UsageError(
+            f"{config.source}: the command uses ${{program}}, but the sweep names no `program`; write"
+            " program: train.py, or run a Python function with besom.agent(ID, function)"
+        )
     return config.program
 
 

@@ -42,6 +42,12 @@ class Starter(Protocol):
         ...
 
 
+def check_program(config: SweepConfig) -> None:
+    """Raise UsageError when the program of a sweep file is missing, or would get no parameters."""
+    folder = str(Path(config.source).absolute().parent)
+    fitted(config, program_folder(config, folder, Path.cwd()))
+
+
 class ProgramStarter:
     """Starts the program that the sweep names, by its `command`, if it is among `allowed` (None: any is)."""
 

@@ -128,6 +128,11 @@ class LazyCommands(click.Group):
         except BrokenPipeError:
             _silence(sys.stdout)
             raise click.exceptions.Exit(141) from None  # what a shell shows for a program ended by SIGPIPE
+        except OSError as error:
+            if ctx.ensure_object(Session).debug:
+                raise
+            _complain(BesomError(f"{error.filename}: {error.strerror}" if error.filename else str(error)))
+            raise click.exceptions.Exit(1) from error
         return result
 
 

@@ -61,7 +61,8 @@ def agent(
     else:
         result = _serve(session, options, url=queue, idle=idle, allow_stores=allow_store)
     ended = ", ".join(f"{count} {state.value}" for state, count in result.counts.items())
-    say(f"agent left: {result.reason or 'nothing left to do'}" + (f"; {ended}" if ended else ""))
+    reason = result.reason if sweep is None else ""  # of a sweep's agent an event has told it
+    say(f"agent left: {'; '.join(filter(None, (reason, ended or 'no run')))}")
     raise click.exceptions.Exit(result.exit_code)
 
 

@@ -11,6 +11,7 @@ import click
 from besom.cli.lookup import complete_sweeps, find_sweep_or_newest
 from besom.cli.output import (
     Column,
+    assignments,
     flat,
     json_option,
     number,
@@ -108,7 +109,7 @@ def show_front(store: Store, sweep: Sweep, goals: tuple[Metric, ...], *, as_json
             [
                 run.id,
                 *(number(value) for value in told.values()),
-                " ".join(f"{name}={scalar(value)}" for name, value in flat(run.params)),
+                assignments(run.params),
             ]
             for run, told in zip(runs, values, strict=True)
         ],

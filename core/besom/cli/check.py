@@ -86,9 +86,15 @@ def _print_summary(config: SweepConfig, command: list[str] | None) -> None:
         "metric": f"{config.metric.name}, {config.metric.goal}" if config.metric else "-",
         "constraints": "\n".join(config.constraints),
         "Est. Runs": "no end in sight" if config.expected_runs is None else f"{config.expected_runs:,}",
-        "first run": shell_words(command) if command else "",
+        "first run": shell_words(command) + _chance(config) if command else "",
     }
     print_fields({name: value for name, value in fields.items() if value})
+
+
+def _chance(config: SweepConfig) -> str:
+    """Give what to say of a first run that depends on chance, as a shell's comment."""
+    certain = config.method == "grid" or config.seed is not None
+    return "" if certain else "  # with seed: 0; the file has none, so each sweep picks its own"
 
 
 class NoHistory:

@@ -42,15 +42,17 @@ OWN = (
     type=click.Choice(["csv", "jsonl", "json"]),
     help="A CSV with a column for every name, one JSON object a line, or one JSON list.",
 )
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A file instead of stdout."
 )
 @pass_session
-def export(session: Session, sweep: str, form: str, output: Path | None) -> None:
+def export(session: Session, sweep: str, form: str, output: Path | None, *, as_json: bool) -> None:
     """Write the runs of SWEEP with their parameters and summaries.
 
     In CSV, a cell that a spreadsheet would take for a formula is preceded by an apostrophe.
     """
+    form = "json" if as_json else form
     with session.open() as store:
         runs = store.list_runs(find_sweep(store, sweep).id)
     if output is None:

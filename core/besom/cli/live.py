@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from besom.store.base import Store
 
 OVER = frozenset({SweepState.FINISHED, SweepState.STOPPED, SweepState.CANCELED})
+MAY_BE_BEST = frozenset({RunState.FINISHED, RunState.STOPPED})
 PAGE = 2000  # ended runs read at one refresh: a large sweep's past appears over several
 REMEMBERED = 50  # latest runs shown, and those whose durations foretell the end
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -84,7 +85,9 @@ class Watcher:
         for run in ended:
             self._seen = run.changed
             self._latest.append(run)
-            if sweep.metric is None or run.value is None or run.state in {RunState.FAILED, RunState.KILLED}:
+            if sweep.metric is None or run.value is None or run.state not in MAY_BE_BEST:
+                continue
+            if not sweep.metric.feasible(run.summary):
                 continue
             better = not self._bests or sweep.metric.better(run.value, self._bests[-1])
             self._bests.append(run.value if better else self._bests[-1])

@@ -24,9 +24,10 @@ _AGENT_OPTIONS = (
         help="GPUs that each run has for itself (CUDA_VISIBLE_DEVICES).",
     ),
     click.option("-f", "--forward-signals", is_flag=True, help="Pass signals on to the running programs."),
-    click.option("-t", "--timeout", type=POSITIVE, metavar="SECONDS", help="How long a run may take."),
+    click.option("--timeout", type=POSITIVE, metavar="SECONDS", help="How long a run may take."),
     click.option(
-        "--grace",
+        *("--grace", "-t", "--term-timeout"),
+        "grace",
         default=30.0,
         show_default=True,
         type=POSITIVE,

@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from besom.cli.output import Column, age, assignments, duration, number, print_table
-from besom.records import ENDED, Progress, Run, Sweep
+from besom.records import ENDED, Progress, Run, RunState, Sweep
 
 if TYPE_CHECKING:
     from besom.store.base import Store
@@ -107,10 +107,8 @@ def print_runs(sweep: Sweep, runs: Iterable[Run]) -> None:
 
 
 def seconds_of(run: Run) -> float | None:
-    """Give how long the latest attempt took, or has taken so far; None before it starts."""
-    if run.started is None:
-        return None
-    if run.ended is None and run.state in ENDED:
+    """Give how long the latest attempt took, or has taken so far; None for a run that waits for one."""
+    if run.started is None or (run.ended is None and run.state is not RunState.RUNNING):
         return None
     return (time.time() if run.ended is None else run.ended) - run.started
 

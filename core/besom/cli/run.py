@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from besom.cli.options import agent_options, to_agent_options
-from besom.cli.output import counted, say
+from besom.cli.output import counted, is_terminal, say
 from besom.cli.session import Session, pass_session
-from besom.records import ENDED, RunState, Sweep, SweepState
+from besom.records import ENDED, Progress, RunState, Sweep, SweepState
 
 if TYPE_CHECKING:
     from besom.agent import AgentOptions, AgentResult
@@ -43,11 +44,12 @@ def run(session: Session, /, file: Path, count: int | None, *, new: bool, **chos
         if sweep.state in UNFINISHED and (left is None or left > 0):
             result = _work(store, sweep, to_agent_options(left, **chosen), limit=count)
             exit_code = result.exit_code
-            if exit_code:
+            if exit_code and is_terminal(sys.stderr):  # elsewhere the line of an event stays
                 say(f"left early: {result.reason}")
         elif left is not None and left <= 0:
             say(f"sweep {sweep.id} has its runs; a larger --count goes on, --new starts another")
         _conclude(store, store.get_sweep(sweep.id), file)
+        exit_code = exit_code or int(_all_failed(store.progress(sweep.id)))
     raise click.exceptions.Exit(exit_code)
 
 
@@ -60,9 +62,16 @@ def sweep_of_file(store: Store, config: SweepConfig) -> Sweep | None:
     return None
 
 
+def _all_failed(progress: Progress) -> bool:
+    good = progress.count(RunState.FINISHED, RunState.STOPPED)
+    return not good and progress.count(RunState.FAILED, RunState.CRASHED) > 0
+
+
 def _create(store: Store, config: SweepConfig) -> Sweep:
+    from besom.agent.start import check_program
     from besom.sweep import create_sweep
 
+    check_program(config)
     sweep = create_sweep(store, config)
     expected = "" if sweep.expected_runs is None else f", Est. Runs {sweep.expected_runs}"
     say(f"created sweep {sweep.id} ({sweep.name}): {sweep.method}{expected}")
@@ -74,7 +83,7 @@ def _continue(store: Store, sweep: Sweep) -> Sweep:
 
     done = store.progress(sweep.id).count(*ENDED)
     if sweep.state not in UNFINISHED:
-        again = "" if sweep.state is SweepState.CANCELED else f", `besom resume {sweep.id}` goes on with it"
+        again = f", `besom resume {sweep.id}` goes on with it" if sweep.state is SweepState.STOPPED else ""
         verb = "has finished" if sweep.state is SweepState.FINISHED else f"is {sweep.state.value}"
         say(f"sweep {sweep.id} of this file {verb} after {counted(done, 'run')}; --new starts another{again}")
         return sweep

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Container, Generator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from besom.cli.live import Watcher, draw, rows_that_fit
 from besom.cli.output import assignments, console, duration, is_terminal, number, say
-from besom.cli.rows import constants_of, seconds_of
+from besom.cli.rows import constants_of
 from besom.errors import StoreError
 from besom.records import Metric, Run, RunState, Sweep
 
@@ -43,7 +44,8 @@ def event_line(event: AgentEvent, metric: Metric | None, hidden: Container[str] 
 
 def _ending(event: AgentEvent, run: Run, metric: Metric | None) -> str:
     state = event.outcome.state if event.outcome else run.state
-    words = f"{state.value} in {duration(seconds_of(run))}"
+    spent = None if run.started is None else (run.ended or time.time()) - run.started
+    words = f"{state.value} in {duration(spent)}"  # also where the run waits for its next attempt
     if metric and run.value is not None:
         words += f", {metric.name} {number(run.value)}"
     error = event.outcome.error if event.outcome else run.error

@@ -7,12 +7,14 @@ them by index (`nth`).
 
 `sweepfile` knows W&B's names; here are the shapes behind them:
 
-constant, categorical, categorical_w_probabilities    Choice int_uniform, q_uniform
-Lattice     low, low + step, ..., not above max uniform
-Uniform log_uniform*, inv_log_uniform*                        LogUniform normal
-Normal log_normal                                            LogNormal beta
-Beta q_log_uniform*, q_normal, q_log_normal, q_beta        Rounded     multiples of q that lie within the
-bounds
+    constant, categorical, categorical_w_probabilities   Choice
+    int_uniform, q_uniform                               Lattice     low, low + step, ..., not above max
+    uniform                                              Uniform
+    log_uniform*, inv_log_uniform*                       LogUniform
+    normal                                               Normal
+    log_normal                                           LogNormal
+    beta                                                 Beta
+    q_log_uniform*, q_normal, q_log_normal, q_beta       Rounded     multiples of q within the bounds
 """
 
 from __future__ import annotations

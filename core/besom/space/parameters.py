@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,7 +41,11 @@ class Condition:
     def describe(self) -> str:
         """Give the condition for a person to read."""
         if self.between is not None:
-            return f"{self.parent} from {self.between[0]:g} to {self.between[1]:g}"
+            low, high = self.between
+            bounds = f"from {low:g} to {high:g}"
+            if math.isinf(low) or math.isinf(high):
+                bounds = f"at most {high:g}" if math.isinf(low) else f"at least {low:g}"
+            return f"{self.parent} is {bounds}"
         shown = " or ".join(map(canonical_text, self.values))
         return f"{self.parent} is {'not ' if self.negated else ''}{shown}"
 

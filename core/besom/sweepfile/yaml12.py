@@ -54,7 +54,8 @@ def read_tree(text: str, problems: Problems) -> Node:
     except yaml.MarkedYAMLError as error:
         mark: Any = error.problem_mark or error.context_mark
         place = Place(mark.line + 1, mark.column + 1) if mark else _place_of(text)
-        message = f"not YAML: {error.problem or error.context}"
+        tab = _character_at(text, place) == "\t"
+        message = f"not YAML: {'a tab, not spaces' if tab else error.problem or error.context}"
     except yaml.reader.ReaderError as error:
         place = _place_of(text[: error.position])
         message = f"not YAML: {error.reason}"
@@ -82,6 +83,11 @@ def _events(loader: Any) -> Iterator[Any]:
 def _place_of(before: str) -> Place:
     """Give the place after the text `before`."""
     return Place(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
+
+
+def _character_at(text: str, place: Place) -> str:
+    line = "".join(text.split("\n")[place.line - 1 : place.line])
+    return line[place.column - 1 : place.column]
 
 
 @dataclass
