@@ -143,7 +143,7 @@ store = open_store()
 kind = type(store)
 store.close()
 Cloud._call = pointed(Cloud._call)
-for name in ("create_sweep", "add_agent", "claim", "offer", "heartbeat", "report", "finish", "list_runs"):
+for name in "create_sweep add_agent claim claim_batch offer heartbeat report finish list_runs".split():
     setattr(kind, name, pointed(getattr(kind, name)))
 SageMakerSweep(json.load(open("request.json")), "sweep.yaml", source_dir="src", max_jobs=2, poll_seconds=0.1,
     trials_per_job=per_job, requirements=None, environment={"STEPS": "4", "PAUSE": "0.1"}).run()
