@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from besom.pareto import front
 from besom.records import Metric, Run, RunState, Sweep
-from besom.summarize import summary_value
+from besom.summarize import goal_values
 from besom.sweepfile import from_mapping
 
 if TYPE_CHECKING:
@@ -24,9 +24,7 @@ def goals_of(sweep: Sweep) -> tuple[Metric, ...]:
 
 def values_of(run: Run, goals: tuple[Metric, ...]) -> tuple[float, ...] | None:
     """Give a run's value of each goal; None unless it has them all."""
-    others = [summary_value(run.summary, goal) for goal in goals[1:]]
-    values = [value for value in (run.value, *others) if value is not None]
-    return tuple(values) if goals and len(values) == len(goals) else None
+    return goal_values(run.value, run.summary, goals)
 
 
 def front_of(store: Store, sweep: Sweep) -> list[Run]:

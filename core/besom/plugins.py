@@ -10,9 +10,12 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from besom.errors import NotFoundError
+from besom.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 BUILTIN = {
     # Known here too, because reading every installed package's entry points costs 40 ms.
@@ -67,29 +70,48 @@ BUILTIN = {
 
 
 def load_plugin(group: str, name: str) -> Any:
-    """Give the object registered under `name` in `group`; NotFoundError lists what there is."""
+    """Give the object registered under `name` in `group`.
+
+    NotFoundError names the nearest, or lists what there is; UsageError if a package's cannot be imported.
+    """
     if target := BUILTIN[group].get(name):
         return _load(target)
-    from importlib.metadata import entry_points
-
-    found = {point.name: point for point in entry_points(group=group)}
-    if name in found:
-        return found[name].load()
-    known = sorted({*BUILTIN[group], *found})
     kind = group.removeprefix("besom.").removesuffix("s")
+    point = _brought(group).get(name)
+    if point is None:
+        raise NotFoundError(f"no {kind} is called {name!r}; {nearest_plugin(group, name)}")
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        package = point.dist.name if point.dist else "its package"
+        raise UsageError(f"the {kind} {name!r} of {package} cannot be loaded: {error}") from error
+
+
+def has_plugin(group: str, name: str) -> bool:
+    """Say whether something is registered under `name` in `group`; loads nothing."""
+    return name in BUILTIN[group] or name in _brought(group)
+
+
+def nearest_plugin(group: str, name: str) -> str:
+    """Give the end of a message about an unknown name: `did you mean ...?`, else what there is."""
+    known = sorted({*BUILTIN[group], *_brought(group)})
     close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
-    raise NotFoundError(f"no {kind} is called {name!r}; {hint}")
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
 
 def every_plugin(group: str) -> Iterator[Any]:
     """Give every object registered in `group`, besom's own first, then the others by name."""
+    yield from map(_load, BUILTIN[group].values())
+    for name, point in sorted(_brought(group).items()):
+        if name not in BUILTIN[group]:
+            yield point.load()
+
+
+def _brought(group: str) -> dict[str, EntryPoint]:
+    """Give what installed packages register, by name."""
     from importlib.metadata import entry_points
 
-    yield from map(_load, BUILTIN[group].values())
-    others = {point.name: point for point in entry_points(group=group) if point.name not in BUILTIN[group]}
-    for name in sorted(others):
-        yield others[name].load()
+    return {point.name: point for point in entry_points(group=group)}
 
 
 def _load(target: str) -> Any:

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from besom.errors import StateError, UsageError
-from besom.records import ENDED, Metric, Outcome, Params, Run, RunState, Suggestion
+from besom.records import ENDED, GOOD_ENDINGS, Metric, Outcome, Params, Run, RunState, Suggestion
 from besom.summarize import lookup, summary_value
 
 if TYPE_CHECKING:
     from besom.space import SearchSpace
     from besom.store.base import Store
     from besom.sweepfile import SweepConfig
-
-GOOD_ENDINGS = (RunState.FINISHED, RunState.STOPPED)
 
 OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le,

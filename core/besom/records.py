@@ -39,7 +39,9 @@ class RunState(str, Enum):
 
 
 QUEUED = frozenset({RunState.PENDING, RunState.PREEMPTED})
-ENDED = frozenset({RunState.FINISHED, RunState.STOPPED, RunState.FAILED, RunState.CRASHED, RunState.KILLED})
+GOOD_ENDINGS = frozenset({RunState.FINISHED, RunState.STOPPED})
+BAD_ENDINGS = frozenset({RunState.FAILED, RunState.CRASHED})
+ENDED = GOOD_ENDINGS | BAD_ENDINGS | {RunState.KILLED}
 
 Source = Literal["method", "enqueued", "prior", "solo"]
 """Where a run's parameters come from; `solo` is a run outside every sweep."""
@@ -53,12 +55,19 @@ class Limit:
     min: float | None = None
     max: float | None = None
 
+    def room(self, summary: Mapping[str, Any]) -> tuple[float, ...] | None:
+        """Give how far inside each of its bounds a summary is, below 0 outside; None without the number."""
+        value = metric_value(summary, self.name)
+        if value is None:
+            return None
+        low = () if self.min is None else (value - self.min,)
+        high = () if self.max is None else (self.max - value,)
+        return (*low, *high)
+
     def kept(self, summary: Mapping[str, Any]) -> bool:
         """Say whether a summary has the number, within the bounds."""
-        value = metric_value(summary, self.name)
-        return value is not None and not (
-            (self.min is not None and value < self.min) or (self.max is not None and value > self.max)
-        )
+        room = self.room(summary)
+        return room is not None and all(distance >= 0 for distance in room)
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,15 @@ def summary_value(summary: Mapping[str, Any], metric: Metric) -> float | None:
     return metric_value({"": found}, "") if found is not None else None
 
 
+def goal_values(
+    value: float | None, summary: Mapping[str, Any], goals: Sequence[Metric]
+) -> tuple[float, ...] | None:
+    """Give a run's value of each goal, `value` being that of the first; None unless it has them all."""
+    found = [value, *(summary_value(summary, goal) for goal in goals[1:])]
+    known = tuple(number for number in found if number is not None)
+    return known if goals and len(known) == len(goals) else None
+
+
 def reported_value(data: Mapping[str, Any], name: str) -> float | None:
     """Give a row's finite value of the metric; of `loss` for `loss.min`, which only summaries have."""
     value = metric_value(data, name)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from besom.errors import NotFoundError, StateError, UsageError
 from besom.priors import add_priors, ended_run, whole_point
 from besom.records import (
+    BAD_ENDINGS,
     ENDED,
     Metric,
     Params,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from besom.sweepfile import SweepConfig
 
 SEED_BITS = 32
-BAD_ENDINGS = (RunState.FAILED, RunState.CRASHED)
 CREATE_ANEW = "create a new one with `besom sweep`"
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from hydra.errors import CompactHydraException
 
 from besom.errors import NotFoundError
-from besom.records import RunState, Sweep, SweepState
-from besom.sweep import BAD_ENDINGS, create_sweep, extend_sweep, resume_sweep, retry_runs, sweep_id_of
+from besom.records import BAD_ENDINGS, RunState, Sweep, SweepState
+from besom.sweep import create_sweep, extend_sweep, resume_sweep, retry_runs, sweep_id_of
 from besom.sweepfile import from_mapping
 from besom_hydra.plan import EXTENSION, Plan
 from besom_hydra.results import FILE as RESULTS

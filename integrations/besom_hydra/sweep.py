@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf, open_dict, read_write
 
 from besom.errors import RunFailedError
-from besom.records import ENDED, Run, RunState, SweepState
+from besom.records import BAD_ENDINGS, ENDED, Run, RunState, SweepState
 from besom.store import open_store
-from besom.sweep import BAD_ENDINGS, stop_sweep, sweep_config
+from besom.sweep import stop_sweep, sweep_config
 from besom_hydra.batches import run_batches
 from besom_hydra.corners import validate
 from besom_hydra.past import job_folder, past_return

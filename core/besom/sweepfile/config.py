@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from besom.records import Metric
+from besom.errors import Problem, SweepFileError
+from besom.records import Limit, Metric
 from besom.space import Parameter, SearchSpace
+from besom.sweepfile.tree import Place
 
 DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
 
@@ -33,12 +35,14 @@ class SweepConfig:
     max_attempts: int | None = None
     early_terminate: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What stands under the key that is called as the method is (`pbt`, `optuna`, `ax`)."""
+    """What stands under the key that is called as the method is (`pbt`, `optuna`, `ax`, one of a package)."""
     name: str | None = None
     description: str | None = None
     project: str | None = None
     entity: str | None = None
     seed: int | None = None
+    places: Mapping[str, Place] = field(default_factory=dict[str, Place], compare=False)
+    """Where the method's settings stand in the file, by key; empty for a config that is from no file."""
     raw: Mapping[str, Any] = field(default_factory=dict[str, Any])
     text: str | None = field(default=None, compare=False)
     source: str = field(default="sweep config", compare=False)
@@ -49,6 +53,20 @@ class SweepConfig:
     def space(self) -> SearchSpace:
         """The points the sweep can run."""
         return SearchSpace(self.parameters, self.constraints, self.order)
+
+    @property
+    def goals(self) -> tuple[Metric, ...]:
+        """What is optimized: several metrics, one or none."""
+        return self.metrics or ((self.metric,) if self.metric else ())
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """What every run must keep, whatever it is optimized for."""
+        return self.metric.limits if self.metric else ()
+
+    def fault(self, key: str, message: str) -> SweepFileError:
+        """Give the error of one of the method's settings, with its place in the file."""
+        return SweepFileError([Problem(message, self.source, *self.places.get(key, ()))])
 
     @cached_property
     def expected_runs(self) -> int | None:

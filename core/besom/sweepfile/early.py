@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from besom.errors import NotFoundError
-from besom.plugins import BUILTIN, load_plugin
+from besom.plugins import has_plugin, nearest_plugin
 from besom.sweepfile.fields import Fields
 
 EARLY_KEYS: dict[str, tuple[str, ...]] = {
@@ -41,20 +39,10 @@ def read_early_terminate(fields: Fields) -> Mapping[str, Any] | None:
     if kind in READERS:
         own.only({"type", "resource", *EARLY_KEYS[kind]})
         return {**common, **READERS[kind](own)}
-    if not _is_plugin(kind):
-        close = difflib.get_close_matches(kind, BUILTIN["besom.stoppers"], n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(EARLY_KEYS))}"
-        own.add("type", f"cannot be {kind!r}; {hint}")
+    if not has_plugin("besom.stoppers", kind):
+        own.add("type", f"cannot be {kind!r}; {nearest_plugin('besom.stoppers', kind)}")
     plain: dict[str, Any] = node.plain()
     return plain
-
-
-def _is_plugin(kind: str) -> bool:
-    try:
-        load_plugin("besom.stoppers", kind)
-    except NotFoundError:
-        return False
-    return True
 
 
 def _hyperband(own: Fields) -> dict[str, Any]:

@@ -5,29 +5,49 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from besom.plugins import BUILTIN
 from besom.sweepfile.fields import Fields, described
+from besom.sweepfile.tree import Place
 
 LEARNING = frozenset({"bayes", "pbt", "optuna", "ax"})
 """Methods that need a metric."""
 
 SETTINGS = ("pbt", "optuna", "ax")
-"""Methods with settings."""
+"""Methods of ours with settings; one that a package brings may have some, too."""
 
 PBT_KEYS = ("population", "generations", "interval", "resource", "quantile", "perturb", "resample")
 
 
-def read_settings(fields: Fields) -> Mapping[str, Any]:
-    """Give the settings of the sweep's method, with defaults; those of other methods are noted as wrong."""
+def settings_key(fields: Fields) -> str | None:
+    """Give the key for the settings of the sweep's method, which is its name; None where it takes none."""
     node = fields.node("method")
     method = node.value if node is not None else None
+    takes = isinstance(method, str) and (method in SETTINGS or method not in BUILTIN["besom.methods"])
+    return str(method) if takes else None
+
+
+def setting_places(fields: Fields) -> Mapping[str, Place]:
+    """Give where each of the settings of the sweep's method stands, as far as that is known."""
+    key = settings_key(fields)
+    own = fields.node(key) if key else None
+    entries = own.value if own is not None and isinstance(own.value, dict) else {}
+    return {name: entry.key_place for name, entry in entries.items() if entry.key_place is not None}
+
+
+def read_settings(fields: Fields) -> Mapping[str, Any]:
+    """Give the settings of the sweep's method, with defaults; those of other methods are noted as wrong."""
+    method = settings_key(fields)
     for key in SETTINGS:
         if key in fields and key != method:
-            fields.add(key, f"has the settings of method: {key}, but the method is {method}")
-    if method not in SETTINGS:
+            named = fields.node("method")
+            fields.add(
+                key, f"has the settings of method: {key}, but the method is {named.value if named else None}"
+            )
+    if method is None:
         return {}
-    own = fields.node(str(method))
+    own = fields.node(method)
     if own is not None and not isinstance(own.value, dict):
-        fields.add(str(method), f"must be a mapping, not {described(own)}")
+        fields.add(method, f"must be a mapping, not {described(own)}")
         own = None
     if method != "pbt":  # what an engine takes, it knows itself
         plain: dict[str, Any] = own.plain() if own is not None else {}

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from besom.errors import NotFoundError, UsageError
-from besom.plugins import load_plugin
+from besom.errors import UsageError
+from besom.plugins import has_plugin, nearest_plugin
 from besom.records import Goal, Limit, Metric
 from besom.space.components import MAX_STATES
 from besom.sweepfile.config import DEFAULT_COMMAND, SweepConfig
 from besom.sweepfile.early import read_early_terminate
 from besom.sweepfile.fields import Fields, described
-from besom.sweepfile.methods import LEARNING, SETTINGS, read_settings
+from besom.sweepfile.methods import LEARNING, SETTINGS, read_settings, setting_places, settings_key
 from besom.sweepfile.parameters import ParameterReader, read_constraints
 from besom.sweepfile.tree import Node, Problems, did_you_mean, problem_at
 
-METHODS = ("ax", "bayes", "custom", "grid", "optuna", "pbt", "random")
 WANDB_ONLY = ("controller", "scheduler", "job", "image_uri")
 KEYS = frozenset(
     {
@@ -44,7 +42,8 @@ def read_config(root: Node, problems: Problems, text: str | None) -> SweepConfig
         problems.add(root.place, f"the sweep file {what}")
         problems.raise_any()
     fields = Fields(root, "", problems)
-    fields.only({*KEYS, *(key for key in fields.entries if key.startswith(EXTENSION))})
+    extensions = (key for key in fields.entries if key.startswith(EXTENSION))
+    fields.only({*KEYS, settings_key(fields) or "method", *extensions})
     reader = ParameterReader(problems)
     node = fields.node("parameters")
     if node is not None:
@@ -65,6 +64,7 @@ def read_config(root: Node, problems: Problems, text: str | None) -> SweepConfig
         max_attempts=fields.whole("max_attempts", least=1),
         early_terminate=read_early_terminate(fields),
         settings=read_settings(fields),
+        places=setting_places(fields),
         name=fields.text("name"),
         description=fields.text("description"),
         project=fields.text("project"),
@@ -91,19 +91,9 @@ def _method(fields: Fields) -> str:
                 fields.where("method"), "method is missing; write method: grid, random or bayes"
             )
         return "grid"
-    if method not in METHODS and not _plugin("besom.methods", method):
-        close = difflib.get_close_matches(method, METHODS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(METHODS)}"
-        fields.add("method", f"cannot be {method!r}; {hint}")
+    if not has_plugin("besom.methods", method):
+        fields.add("method", f"cannot be {method!r}; {nearest_plugin('besom.methods', method)}")
     return method
-
-
-def _plugin(group: str, name: str) -> bool:
-    try:
-        load_plugin(group, name)
-    except NotFoundError:
-        return False
-    return True
 
 
 # ---- metric
@@ -279,7 +269,8 @@ def _ignored(fields: Fields) -> list[str]:
 
 def _check_together(fields: Fields, config: SweepConfig) -> None:
     no_metric = fields.node("metric") is None and fields.node("metrics") is None
-    if no_metric and config.method in LEARNING and "scheduler" not in fields:
+    elsewhere = "scheduler" in fields and config.method == "bayes"
+    if no_metric and config.method in LEARNING and not elsewhere:
         fields.add("method", f"{config.method} needs a metric; write metric: {{name: loss, goal: minimize}}")
     if config.method == "pbt" and config.early_terminate is not None:
         fields.add("early_terminate", "does not go with method: pbt, whose runs give way to better ones")
