@@ -170,7 +170,7 @@ class StoreHistory:
         return found
 
     def handed_out(self, *, after: int = 0) -> Sequence[Observation]:
-        """Give what is buffered or under way, and then what has ended since, each with its key.
+        """Give what is buffered or under way, and then what has ended since, each with its key and summary.
 
         What moves on while this is read is there twice rather than not at all.
         """
@@ -195,7 +195,9 @@ class StoreHistory:
 
 
 def _keyed(run: Run) -> Observation:
-    return Observation(run.id, run.state, run.params, run.value, run.changed, key=run.key)
+    return Observation(
+        run.id, run.state, run.params, run.value, run.changed, summary=run.summary, key=run.key
+    )
 
 
 def keep_ahead(store: Store, sweep_id: str, holder: str, *, wait: Callable[[float], bool]) -> None:

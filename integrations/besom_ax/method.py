@@ -9,7 +9,6 @@ and any agent can go on. Ax sees a flat space: a parameter that is not there sta
 
 from __future__ import annotations
 
-import difflib
 import logging
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -18,12 +17,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from besom.errors import UsageError
-from besom.records import Metric, Observation, Params, RunState
-from besom.search.engine import EngineMethod
+from besom.records import Observation, Params
+from besom.search.engine import EngineMethod, place_of, seed_of, told, value_at
 from besom.space.distributions import Choice, Distribution, Lattice
 from besom.space.parameters import parents_first
 from besom.space.values import is_finite
-from besom.summarize import summary_value
+from besom.sweepfile.tree import did_you_mean
 
 if TYPE_CHECKING:
     from ax.api.client import Client
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
 STRATEGIES = ("fast", "quality", "random_search")
 KEYS = ("strategy", "initialization_budget", "torch_device")
-GOOD = frozenset({RunState.FINISHED, RunState.STOPPED})
-SEEDS = 2**31
 
 
 @dataclass
@@ -47,14 +44,13 @@ class Ax:
     def __post_init__(self) -> None:
         space = self.config.space
         self._axes = {name: f"x{index}" for index, name in enumerate(space.dimensions)}
-        self._goals: tuple[Metric | None, ...] = self.config.metrics or (self.config.metric,)
 
     def propose(
         self, ended: Sequence[Observation], active: Sequence[Params], cursor: int
     ) -> Iterator[Params]:
         """Ask a client that knows the history, again and again."""
         with _calm():
-            client = self._client(cursor)
+            client = self._client(cursor, begun=bool(ended or active))
             for item in ended:
                 self._tell(client, item)
             for params in active:
@@ -67,19 +63,28 @@ class Ax:
             with _calm():
                 client.mark_trial_abandoned(number)
 
-    def _client(self, cursor: int) -> Client:
+    def _client(self, cursor: int, *, begun: bool) -> Client:
+        """Give a client with the chance of one suggestion.
+
+        Ax goes on by one stage a suggestion, so that one which knows of runs must not begin at the first, the
+        center of the space: it would never get to its model.
+        """
         from ax.api.client import Client
 
-        seed = ((self.config.seed or 0) * 1_000_003 + cursor) % SEEDS
-        client = Client(random_seed=seed)
+        client = Client(random_seed=seed_of(self.config, cursor))
         distributions = {name: self.config.space.parameters[name].distribution for name in self._axes}
         client.configure_experiment([_axis(self._axes[name], item) for name, item in distributions.items()])
-        signs = ["" if goal is not None and goal.goal == "maximize" else "-" for goal in self._goals]
-        client.configure_optimization(", ".join(f"{sign}goal{number}" for number, sign in enumerate(signs)))
+        signs = ["" if goal.goal == "maximize" else "-" for goal in self.config.goals]
+        client.configure_optimization(
+            ", ".join(f"{sign}goal{number}" for number, sign in enumerate(signs)),
+            [f"room{number} >= 0" for number in range(_bounds(self.config))],
+        )
         options = {key: value for key, value in self.settings.items() if key != "strategy"}
         client.configure_generation_strategy(
             method=self.settings.get("strategy", "fast"),
-            initialization_random_seed=(self.config.seed or 0) % SEEDS,
+            initialize_with_center=not begun,
+            allow_exceeding_initialization_budget=True,  # agents that start together wait for nobody
+            initialization_random_seed=seed_of(self.config, 0),
             **options,
         )
         return client
@@ -90,13 +95,13 @@ class Ax:
         if place is None:
             return
         trial = client.attach_trial(place)
-        summary = item.summary or {}
-        others = [summary_value(summary, goal) for goal in self._goals[1:] if goal is not None]
-        values = [value for value in (item.value, *others) if value is not None]
-        if item.state in GOOD and len(values) == len(self._goals):
-            client.complete_trial(trial, {f"goal{number}": value for number, value in enumerate(values)})
-        else:
+        said = told(self.config, item)
+        if said is None:
             client.mark_trial_failed(trial)
+            return
+        numbers = {f"goal{number}": value for number, value in enumerate(said.values)}
+        numbers |= {f"room{number}": room for number, room in enumerate(said.room)}
+        client.complete_trial(trial, numbers)
 
     def _place(self, params: Params) -> dict[str, int | float] | None:
         space = self.config.space
@@ -106,8 +111,7 @@ class Ax:
         place: dict[str, int | float] = {}
         for name, axis in self._axes.items():
             distribution = space.parameters[name].distribution
-            here = distribution.encode(flat[name]) if name in flat else 0.5
-            place[axis] = _index(here, distribution) if isinstance(distribution, (Choice, Lattice)) else here
+            place[axis] = place_of(distribution, flat[name] if name in flat else distribution.decode(0.5))
         return place
 
     def _params(self, place: Mapping[str, Any]) -> Params:
@@ -119,9 +123,7 @@ class Ax:
             if parameter.name not in self._axes:
                 flat[parameter.name] = distribution.nth(0)
                 continue
-            here = place[self._axes[parameter.name]]
-            listed = isinstance(distribution, (Choice, Lattice))
-            flat[parameter.name] = distribution.nth(int(here)) if listed else distribution.decode(float(here))
+            flat[parameter.name] = value_at(distribution, place[self._axes[parameter.name]])
         return self.config.space.unflatten(flat)
 
 
@@ -133,25 +135,23 @@ def create_ax(config: SweepConfig) -> EngineMethod:
         raise UsageError("method: ax needs Ax; pip install 'besom[ax]'")
     for key in config.settings:
         if key not in KEYS:
-            raise UsageError(f"{config.source}: ax takes no {key!r}{_hint(key, KEYS)}")
+            raise config.fault(key, f"ax takes no {key!r}{did_you_mean(key, KEYS)}")
     strategy = config.settings.get("strategy", "fast")
     if strategy not in STRATEGIES:
-        raise UsageError(
-            f"{config.source}: ax.strategy cannot be {strategy!r}{_hint(str(strategy), STRATEGIES)}"
-        )
+        hint = did_you_mean(str(strategy), STRATEGIES)
+        raise config.fault("strategy", f"ax.strategy cannot be {strategy!r}{hint}")
     budget = config.settings.get("initialization_budget", 1)
     if not isinstance(budget, int) or isinstance(budget, bool) or budget < 1:
-        raise UsageError(f"{config.source}: ax.initialization_budget must be a whole number above 0")
+        raise config.fault("initialization_budget", "ax.initialization_budget must be a whole number above 0")
     return EngineMethod(config, Ax(config, config.settings))
 
 
-def _hint(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+def _bounds(config: SweepConfig) -> int:
+    """Count the bounds of all limits; Ax is told how far inside of each a run was, under a name of its own.
 
-
-def _index(place: float, distribution: Choice | Lattice) -> int:
-    return min(int(place * distribution.size), distribution.size - 1)
+    It takes no constraint on what it optimizes, and a limit may be one on a goal.
+    """
+    return sum(bound is not None for limit in config.limits for bound in (limit.min, limit.max))
 
 
 def _axis(name: str, distribution: Distribution) -> RangeParameterConfig | ChoiceParameterConfig:

@@ -10,20 +10,20 @@ the history again, run by run, in the order in which the runs ended.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from besom.errors import UsageError
-from besom.records import Goal, Metric, Observation, Params, RunState
-from besom.search.engine import EngineMethod
+from besom.records import Goal, Observation, Params
+from besom.search.engine import EngineMethod, Told, place_of, seed_of, told, value_at
 from besom.space.distributions import Choice, Distribution, Lattice
 from besom.space.parameters import Parameter, parents_first
-from besom.summarize import summary_value
+from besom.sweepfile.tree import did_you_mean
 from besom_optuna.replay import replaying
 
 if TYPE_CHECKING:
@@ -35,8 +35,11 @@ DEFAULT = "TPESampler"
 STATEFUL = frozenset({"CmaEsSampler", "NSGAIISampler", "NSGAIIISampler", "QMCSampler"})
 """Samplers that must be asked for each point that they are told about."""
 
-GOOD = frozenset({RunState.FINISHED, RunState.STOPPED})
-SEEDS = 2**31
+SINGLE = "CmaEsSampler"
+"""The sampler that knows neither several goals nor limits."""
+
+NEEDS = {"CmaEsSampler": ("cmaes", "besom[optuna]"), "GPSampler": ("torch", "torch")}
+"""What a sampler needs beside Optuna, and what to install for it."""
 
 
 @dataclass
@@ -49,7 +52,6 @@ class Optuna:
 
     def __post_init__(self) -> None:
         self._parameters = parents_first(tuple(self.config.space.parameters.values()))
-        self._goals: tuple[Metric | None, ...] = self.config.metrics or (self.config.metric,)
         self._trials: dict[tuple[str, int], optuna.trial.FrozenTrial | None] = {}
         self.new_sampler(0)
 
@@ -58,13 +60,14 @@ class Optuna:
         import optuna
 
         kind = getattr(optuna.samplers, self.sampler)
-        own = {} if "seed" not in inspect.signature(kind).parameters else {"seed": self._seed(cursor)}
+        taken = inspect.signature(kind).parameters
+        own = {"seed": seed_of(self.config, cursor)} if "seed" in taken else {}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 sampler: optuna.samplers.BaseSampler = kind(**{**own, **self.arguments})
         except (TypeError, ValueError, ImportError) as error:
-            raise UsageError(f"{self.config.source}: optuna: {self.sampler}: {error}") from error
+            raise self.config.fault("sampler", f"optuna: {self.sampler}: {error}") from error
         return sampler
 
     def propose(
@@ -75,15 +78,17 @@ class Optuna:
 
         sampler = self.new_sampler(0 if self.sampler in STATEFUL else cursor)
         replay = replaying(sampler) if self.sampler in STATEFUL else None
-        directions: list[Goal] = [goal.goal if goal is not None else "minimize" for goal in self._goals]
+        directions: list[Goal] = [goal.goal for goal in self.config.goals]
         with _quiet():
             study = optuna.create_study(sampler=replay or sampler, directions=directions)
-            known = [trial for item in ended if (trial := self._told(item)) is not None]
+            known = [trial for item in ended if (trial := self._known(item)) is not None]
             if replay is not None:
                 for trial in known:
                     replay.given = trial.params
                     asked = study.ask()
                     self._ask(asked)
+                    for name, excess in trial.constraints.items():
+                        asked.set_constraint(name, excess)
                     study.tell(asked, trial.values, state=trial.state)
                 replay.given = None
             else:
@@ -101,7 +106,7 @@ class Optuna:
                 flat[parameter.name] = _suggested(trial, parameter)
         return self.config.space.unflatten(flat)
 
-    def _told(self, item: Observation) -> optuna.trial.FrozenTrial | None:
+    def _known(self, item: Observation) -> optuna.trial.FrozenTrial | None:
         """Give an ended run as a trial; None if it is of a space that was since changed."""
         key = item.run_id, item.changed
         if key not in self._trials:
@@ -111,12 +116,9 @@ class Optuna:
     def _ended(self, item: Observation) -> optuna.trial.FrozenTrial | None:
         import optuna
 
-        summary = item.summary or {}
-        others = [summary_value(summary, goal) for goal in self._goals[1:] if goal is not None]
-        values = [value for value in (item.value, *others) if value is not None]
-        fine = item.state in GOOD and len(values) == len(self._goals)
-        state = optuna.trial.TrialState.COMPLETE if fine else optuna.trial.TrialState.FAIL
-        return self._trial(item.params, state, values if fine else None)
+        said = told(self.config, item)
+        state = optuna.trial.TrialState.FAIL if said is None else optuna.trial.TrialState.COMPLETE
+        return self._trial(item.params, state, said)
 
     def _running(self, params: Params) -> optuna.trial.FrozenTrial | None:
         import optuna
@@ -124,7 +126,7 @@ class Optuna:
         return self._trial(params, optuna.trial.TrialState.RUNNING, None)
 
     def _trial(
-        self, params: Params, state: optuna.trial.TrialState, values: list[float] | None
+        self, params: Params, state: optuna.trial.TrialState, said: Told | None
     ) -> optuna.trial.FrozenTrial | None:
         import optuna
 
@@ -134,7 +136,7 @@ class Optuna:
         flat = space.flatten(params)
         axes = {
             parameter.name: (
-                _place(parameter.distribution, flat[parameter.name]),
+                place_of(parameter.distribution, flat[parameter.name]),
                 _axis(parameter.distribution),
             )
             for parameter in self._parameters
@@ -142,13 +144,11 @@ class Optuna:
         }
         return optuna.trial.create_trial(
             state=state,
-            values=values,
+            values=None if said is None else said.values,
+            constraints=None if said is None else {str(n): -room for n, room in enumerate(said.room)},
             params={name: place for name, (place, _) in axes.items()},
             distributions={name: axis for name, (_, axis) in axes.items()},
         )
-
-    def _seed(self, cursor: int) -> int:
-        return ((self.config.seed or 0) * 1_000_003 + cursor) % SEEDS
 
 
 def create_optuna(config: SweepConfig) -> EngineMethod:
@@ -162,17 +162,27 @@ def create_optuna(config: SweepConfig) -> EngineMethod:
     known = sorted(word for word in optuna.samplers.__all__ if word.endswith("Sampler"))
     known = [word for word in known if word not in {"BaseSampler", "GridSampler", "PartialFixedSampler"}]
     if name not in known:
-        raise UsageError(f"{config.source}: optuna.sampler cannot be {name!r}{_hint(str(name), known)}")
+        raise config.fault("sampler", f"optuna.sampler cannot be {name!r}{did_you_mean(str(name), known)}")
     taken = list(inspect.signature(getattr(optuna.samplers, name)).parameters)
     for key in settings:
         if key not in taken:
-            raise UsageError(f"{config.source}: optuna: {name} takes no {key!r}{_hint(key, taken)}")
+            raise config.fault(key, f"optuna: {name} takes no {key!r}{did_you_mean(key, taken)}")
+    _check_sampler(config, name)
     return EngineMethod(config, Optuna(config, name, settings))
 
 
-def _hint(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+def _check_sampler(config: SweepConfig, name: str) -> None:
+    """Refuse a sampler that this sweep is beyond, or that lacks a package."""
+    if name == SINGLE and (len(config.goals) > 1 or config.limits):
+        raise config.fault(
+            "sampler",
+            f"optuna: {SINGLE} knows one goal and no limits; take TPESampler, GPSampler or NSGAIISampler, or"
+            " method: bayes",
+        )
+    if name in NEEDS:
+        package, wanted = NEEDS[name]
+        if find_spec(package) is None:
+            raise config.fault("sampler", f"optuna: {name} needs {package}; pip install '{wanted}'")
 
 
 def _axis(distribution: Distribution) -> optuna.distributions.BaseDistribution:
@@ -185,22 +195,15 @@ def _axis(distribution: Distribution) -> optuna.distributions.BaseDistribution:
     return optuna.distributions.FloatDistribution(0.0, 1.0)
 
 
-def _place(distribution: Distribution, value: Any) -> int | float:
-    place = distribution.encode(value)
-    if isinstance(distribution, (Choice, Lattice)):
-        return min(int(place * distribution.size), distribution.size - 1)
-    return place
-
-
 def _suggested(trial: optuna.Trial, parameter: Parameter) -> Any:
     name, distribution = parameter.name, parameter.distribution
     if distribution.size == 1:
         return distribution.nth(0)
     if isinstance(distribution, Choice):
-        return distribution.nth(trial.suggest_categorical(name, range(distribution.size)))
+        return value_at(distribution, trial.suggest_categorical(name, range(distribution.size)))
     if isinstance(distribution, Lattice):
-        return distribution.nth(trial.suggest_int(name, 0, distribution.size - 1))
-    return distribution.decode(trial.suggest_float(name, 0.0, 1.0))
+        return value_at(distribution, trial.suggest_int(name, 0, distribution.size - 1))
+    return value_at(distribution, trial.suggest_float(name, 0.0, 1.0))
 
 
 @contextmanager

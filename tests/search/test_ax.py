@@ -9,12 +9,13 @@ from besom.errors import UsageError
 from besom.records import Observation, RunState
 from besom.search import create_method
 from besom.search.base import Method
-from besom.sweepfile import SweepConfig, from_mapping
+from besom.sweepfile import SweepConfig, from_mapping, parse
 from besom.testing.methods import MethodContract
+
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 class TestAxContract(MethodContract):
     name = "ax"
 
@@ -77,6 +78,41 @@ def test_it_learns_from_runs_that_ended_failed_and_are_under_way() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("metrics", "lowest"),
+    [
+        ({"metric": {"name": "loss"}}, 0.0),
+        ({"metrics": [{"name": "loss", "goal": "minimize"}, {"name": "ms", "max": 6}]}, 4.0),
+    ],
+    ids=["alone", "limited"],
+)
+def test_its_model_finds_the_best_place_that_keeps_the_limits(metrics: Any, lowest: float) -> None:
+    space = {"x": {"min": 0.0, "max": 10.0}, "y": {"min": 0.0, "max": 1.0}}
+    config = from_mapping({"method": "ax", "seed": 5, "parameters": space, **metrics})
+    history, cursor = Runs(), 0
+    for number in range(1, 15):
+        batch = create_method(config).suggest(cursor, 1, history)
+        params, cursor = batch.suggestions[0].params, batch.cursor
+        summary = {"loss": params["x"] + params["y"], "ms": 10 - params["x"]}
+        history.ended.append(
+            Observation(f"r{number}", RunState.FINISHED, params, summary["loss"], number, summary=summary)
+        )
+    kept = [item.params["x"] for item in history.ended if item.params["x"] >= lowest]
+    assert min(kept) - lowest < 0.1  # quasi-random points alone: 0.6 and 1.1
+
+
+@pytest.mark.slow
+def test_many_agents_that_start_together_wait_for_nobody() -> None:
+    config = _config({"x": {"min": 0.0, "max": 1.0}, "y": {"min": 0.0, "max": 1.0}})
+    method, history, cursor = create_method(config), Runs(), 0
+    for _ in range(9):
+        batch = method.suggest(cursor, 1, history)
+        cursor = batch.cursor
+        history.under_way.append(batch.suggestions[0].params)
+    assert len({point["x"] for point in history.under_way}) == 9
+
+
+@pytest.mark.slow
 def test_a_new_process_goes_on_where_another_stopped() -> None:
     config = _config({"x": {"min": -5.0, "max": 5.0}})
     old, history, cursor = create_method(config), Runs(), 0
@@ -99,3 +135,16 @@ def test_wrong_settings_are_told(settings: dict[str, Any], message: str) -> None
     with pytest.raises(UsageError) as caught:
         create_method(_config({"x": {"min": 0.0, "max": 1.0}}, **settings))
     assert message in str(caught.value)
+
+
+def test_a_wrong_setting_is_told_with_its_place() -> None:
+    text = """
+method: ax
+metric: {name: loss}
+parameters: {x: {min: 0.0, max: 1.0}}
+ax:
+  stratgy: fast
+"""
+    with pytest.raises(UsageError) as caught:
+        create_method(parse(text))
+    assert str(caught.value) == "sweep.yaml:6:3: ax takes no 'stratgy'; did you mean 'strategy'?"

@@ -11,8 +11,9 @@ from besom.errors import UsageError
 from besom.records import Batch, Observation, RunState
 from besom.search import create_method
 from besom.search.base import Method
-from besom.sweepfile import SweepConfig, from_mapping
+from besom.sweepfile import SweepConfig, from_mapping, parse
 from besom.testing.methods import MethodContract
+from besom_optuna.method import NEEDS
 
 MIXED: dict[str, Any] = {
     "lr": {"distribution": "log_uniform_values", "min": 1e-5, "max": 1e-1},
@@ -128,6 +129,53 @@ def test_several_goals_are_searched_at_once(tmp_path: Path) -> None:
         while (run := sweep.ask()) is not None:
             sweep.tell(run, {"a": run.params["x"], "b": run.params["x"] ** 2})
         assert sweep.store.progress(sweep.id).started == 20
+
+
+LIMITED: dict[str, Any] = {
+    "method": "optuna",
+    "seed": 5,
+    "metrics": [{"name": "loss", "goal": "minimize"}, {"name": "ms", "max": 6}],
+    "parameters": {"x": {"min": 0.0, "max": 10.0}, "y": {"min": 0.0, "max": 1.0}},
+}
+
+
+@pytest.mark.parametrize(
+    ("sampler", "count"),
+    [("TPESampler", 40), ("NSGAIISampler", 150), pytest.param("GPSampler", 25, marks=pytest.mark.slow)],
+)
+def test_limits_lead_the_search_to_where_they_are_kept(sampler: str, count: int) -> None:
+    more: dict[str, Any] = {"population_size": 15} if sampler == "NSGAIISampler" else {}
+    config = from_mapping({**LIMITED, "optuna": {"sampler": sampler, **more}})
+    method, history, cursor = create_method(config), Runs(), 0
+    for number in range(1, count + 1):
+        batch = method.suggest(cursor, 1, history)
+        cursor = batch.cursor
+        params = batch.suggestions[0].params
+        summary = {"loss": params["x"] + params["y"], "ms": 10 - params["x"]}
+        history.ended.append(
+            Observation(f"r{number}", RunState.FINISHED, params, summary["loss"], number, summary=summary)
+        )
+    late = sorted(item.params["x"] for item in history.ended[-12:])
+    assert 3.0 < late[5] < 6.5  # without limits it is near 0
+    assert min(item.params["x"] for item in history.ended if item.params["x"] >= 4) < 4.6
+
+
+@pytest.mark.parametrize("metrics", [LIMITED["metrics"], [{"name": "a"}, {"name": "b"}]])
+def test_the_sampler_that_knows_one_goal_alone_is_refused_where_there_is_more(metrics: Any) -> None:
+    text = (
+        "method: optuna\noptuna:\n  sampler: CmaEsSampler\n"
+        "parameters: {x: {min: 0.0, max: 1.0}, y: {min: 0.0, max: 1.0}}\n"
+        f"metrics: {metrics}\n"
+    )
+    with pytest.raises(UsageError) as caught:
+        create_method(parse(text))
+    assert str(caught.value).startswith("sweep.yaml:3:3: optuna: CmaEsSampler knows one goal and no limits;")
+
+
+def test_a_sampler_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NEEDS, "GPSampler", ("no_such_torch", "torch"))
+    with pytest.raises(UsageError, match="GPSampler needs no_such_torch; pip install 'torch'"):
+        create_method(_config({"x": {"min": 0.0, "max": 1.0}}, sampler="GPSampler"))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,16 @@ from besom.run.about import About
 from besom.search import create_method
 from besom.search.base import Method
 from besom.search.explore import perturbed
+from besom.server.tokens import Tokens
 from besom.space.continuous import LogUniform, Uniform
 from besom.space.distributions import Choice, Lattice
 from besom.stopping.explain import explain
-from besom.sweepfile import SweepConfig, from_mapping
+from besom.store import open_store
+from besom.sweep import create_sweep
+from besom.sweepfile import SweepConfig, from_mapping, parse
 from besom.testing.agents import open_lab
 from besom.testing.methods import ProposalContract
+from besom.testing.servers import ServerProcess
 
 SPACE: dict[str, Any] = {"lr": {"distribution": "log_uniform_values", "min": 1e-4, "max": 1.0}}
 
@@ -56,11 +62,15 @@ class Told:
                 f"run{len(self.runs)}", RunState.RUNNING, item.params, None, 0, key=item.key
             )
 
-    def end(self, member: int, value: float | None, state: RunState = RunState.FINISHED) -> str:
+    def end(
+        self, member: int, value: float | None, state: RunState = RunState.FINISHED, **summary: float
+    ) -> str:
         [key] = [key for key, run in self.runs.items() if _of(key).member == member and run.changed == 0]
         run = self.runs[key]
         self.clock += 1
-        self.runs[key] = Observation(run.run_id, state, run.params, value, self.clock, key=key)
+        self.runs[key] = Observation(
+            run.run_id, state, run.params, value, self.clock, summary=summary, key=key
+        )
         return run.run_id
 
     def observations(self, *, after: int = 0) -> list[Observation]:
@@ -108,6 +118,26 @@ def test_a_failed_member_is_replaced_and_nobody_waits_for_it() -> None:
         (1, good),
         (2, good),
     ]
+
+
+def test_a_member_outside_of_a_limit_is_replaced_and_nobody_goes_on_from_it() -> None:
+    config = from_mapping(
+        {
+            **_config().raw,
+            "metric": None,
+            "metrics": [{"name": "loss", "goal": "minimize"}, {"name": "ms", "max": 5}],
+        }
+    )
+    told = Told()
+    told.add(create_method(config).suggest(0, 8, told))
+    runs = [
+        told.end(member, loss, ms=ms) for member, (loss, ms) in enumerate([(1, 5), (2, 4), (3, 3), (0, 6)])
+    ]
+    batch = create_method(config).suggest(4, 8, told)
+    parents = {_of(item.key).member: _of(item.key).parent for item in batch.suggestions}
+    assert parents[0] == runs[0]
+    assert parents[3] == runs[0]
+    assert runs[3] not in parents.values()
 
 
 def test_where_every_run_failed_members_begin_anew() -> None:
@@ -307,6 +337,38 @@ metric: {name: loss, goal: minimize}
 pbt: {population: 3, generations: 4, interval: 2}
 parameters: {rate: {min: 0.05, max: 0.5}}
 """
+
+
+@pytest.mark.slow
+def test_two_workers_train_a_population_through_a_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BESOM_DIR", str(tmp_path / ".besom"))
+    behind = open_store(f"sqlite:///{tmp_path / 'behind.db'}")
+    sweep = create_sweep(behind, parse(SWEEP))
+    (tmp_path / "train.py").write_text(PROGRAM)
+    server = ServerProcess(tmp_path, behind.url)
+    monkeypatch.setenv("BESOM_TOKEN", Tokens(tmp_path / "tokens.json").create("agent", seconds=None)[1])
+    server.start()
+    try:
+        command = [sys.executable, "-m", "besom", "agent", sweep.id, "--workers", "2", "--store", server.url]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
+        assert done.returncode == 0, done.stderr
+        through = open_store(server.url)
+        sentences = [explain(through, run).sentence for run in through.list_runs(sweep.id)]
+        through.close()
+    finally:
+        server.kill()
+    runs = {run.id: run for run in behind.list_runs(sweep.id)}
+    behind.close()
+    assert len(runs) == 12
+    assert {run.state for run in runs.values()} == {RunState.STOPPED}, done.stderr
+    assert {_of(run.key).generation for run in runs.values()} == {0, 1, 2, 3}
+    for run in runs.values():
+        before = _epoch(runs[run.parent]) if run.parent else 0
+        assert _epoch(run) >= before + 2
+    assert sum("generation 3 is over" in sentence for sentence in sentences) == 3
 
 
 @pytest.mark.slow

@@ -13,10 +13,10 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from besom.records import ENDED, Batch, Observation, Params, RunState, Segment, Suggestion
+from besom.records import ENDED, GOOD_ENDINGS, Batch, Metric, Observation, Params, Segment, Suggestion
 from besom.search.base import History
 from besom.search.collect import DONE
 from besom.search.explore import explore
@@ -25,7 +25,6 @@ from besom.search.random import Random
 if TYPE_CHECKING:
     from besom.sweepfile import SweepConfig
 
-GOOD = frozenset({RunState.FINISHED, RunState.STOPPED})
 TRIES = 100
 """Explored points that constraints may rule out before a member goes on as its model was trained."""
 
@@ -35,7 +34,10 @@ class KeyedHistory(Protocol):
     """A history that gives the keys of suggestions too."""
 
     def handed_out(self, *, after: int = 0) -> Sequence[Observation]:
-        """Give what is buffered or under way, and what has ended with `changed` above `after`, with keys."""
+        """Give what is buffered or under way, and what has ended with `changed` above `after`.
+
+        All have keys, and summaries once they have begun.
+        """
         ...
 
 
@@ -47,8 +49,8 @@ class Population:
     busy: dict[int, int] = field(default_factory=dict[int, int])  # generation by member
     changed: int = 0
 
-    def update(self, told: Sequence[Observation]) -> None:
-        """Take in what is under way now, and what has ended since."""
+    def update(self, told: Sequence[Observation], metric: Metric | None) -> None:
+        """Take in what is under way now, and what has ended since; outside of a limit is without a value."""
         self.busy = {}
         for item in told:
             segment = Segment.of(item.key or "")
@@ -56,7 +58,8 @@ class Population:
                 continue  # enqueued by somebody, or of a sweep before
             place = segment.generation, segment.member
             if item.state in ENDED:
-                self.ended[place] = item
+                kept = metric is None or metric.feasible(item.summary or {})
+                self.ended[place] = replace(item, value=item.value if kept else None, summary=None)
                 self.changed = max(self.changed, item.changed)
             else:
                 self.ended.pop(place, None)  # it is tried again
@@ -71,7 +74,7 @@ class Population:
         """Give a member's segment of a generation, else its latest one before that ended well."""
         for earlier in range(generation, -1, -1):
             found = self.ended.get((earlier, member))
-            if found is not None and found.state in GOOD and found.value is not None:
+            if found is not None and found.state in GOOD_ENDINGS and found.value is not None:
                 return found
         return None
 
@@ -99,7 +102,7 @@ class Pbt:
             return Batch((), cursor, exhausted=True)
         people = self._population
         if isinstance(history, KeyedHistory):
-            people.update(history.handed_out(after=people.changed))
+            people.update(history.handed_out(after=people.changed), self.metric)
         standing = [people.latest(member) for member in range(self.size)]
         free = sorted(
             (standing[member], member)
@@ -122,7 +125,7 @@ class Pbt:
             params = self._beginning(member)
             return None if params is None else self._segment(0, member, None, params)
         own = self._population.ended[generation, member]
-        fine = own.state in GOOD and own.value is not None
+        fine = own.state in GOOD_ENDINGS and own.value is not None
         best, worst = self._extremes(generation)
         if fine and own not in worst:
             return self._segment(generation + 1, member, own.run_id, own.params)
