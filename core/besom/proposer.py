@@ -61,7 +61,16 @@ class Proposer:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._method: tuple[int, Method] | None = None  # and the version of the config it was made from
+        self._took: float | None = None  # seconds, the latest suggestion
         self._stride = 0  # suggestions to ask for at least, after a batch without anything new
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long to hold the sweep's proposer lease for one suggestion: well above what the latest took.
+
+        So nobody takes it over in the middle of one, and what a killed process held is soon free again.
+        """
+        return FIRST_LEASE if self._took is None else max(LEASE_SECONDS, 4 * self._took)
 
     def method(self, sweep: Sweep) -> Method:
         """Give the method of the sweep's present config."""
@@ -85,7 +94,9 @@ class Proposer:
         The first of `instead_of` is replaced unless it is claimed meanwhile, as if none of them waited.
         """
         ended = None if term is None else _ended(self.store.progress(sweep.id))
+        begun = time.monotonic()
         batch = self._propose(sweep, instead_of)
+        self._took = time.monotonic() - begun
         if batch is None:
             return Refilled.NOTHING
         new = self.store.offer(
@@ -231,8 +242,8 @@ class _Keeper:
         while True:
             now = time.monotonic()
             if now >= renew_at:
-                lease = self.store.lease_proposer(self.sweep_id, self.holder, lease_seconds=LEASE_SECONDS)
-                if lease != self.term:
+                seconds = self.proposer.lease_seconds
+                if self.store.lease_proposer(self.sweep_id, self.holder, lease_seconds=seconds) != self.term:
                     return
                 renew_at = now + LEASE_SECONDS / 5
             sweep, progress = self.store.get_sweep(self.sweep_id), self.store.progress(self.sweep_id)

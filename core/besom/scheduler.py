@@ -75,7 +75,8 @@ class Scheduler:
             return self._idle()
         if self.sweep.method not in DEAR:
             return self._refill(None, count)
-        lease = self.store.lease_proposer(self.sweep.id, self.agent_id, lease_seconds=self.lease_seconds)
+        seconds = self._proposer.lease_seconds
+        lease = self.store.lease_proposer(self.sweep.id, self.agent_id, lease_seconds=seconds)
         if lease is None:
             return self._await_proposer()
         try:

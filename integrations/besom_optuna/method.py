@@ -61,7 +61,8 @@ class Optuna:
 
         kind = getattr(optuna.samplers, self.sampler)
         taken = inspect.signature(kind).parameters
-        own = {"seed": seed_of(self.config, cursor)} if "seed" in taken else {}
+        own = {"seed": seed_of(self.config, cursor), "warn_independent_sampling": False}
+        own = {name: value for name, value in own.items() if name in taken}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

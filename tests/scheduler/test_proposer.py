@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
+from besom import proposer as proposer_module
 from besom import scheduler as scheduler_module
 from besom.agent.ahead import CODE
 from besom.proposer import KEEP, Proposer, Refilled, depth, keep_ahead
-from besom.records import Outcome, Run, RunState, Sweep
+from besom.records import Batch, Outcome, Run, RunState, Sweep
 from besom.scheduler import Idle, Scheduler
+from besom.search.base import History
+from besom.search.bayes import Bayes
 from besom.store import Store
 from besom.sweep import extend_sweep, sweep_config
 from besom.sweepfile import from_mapping
@@ -216,6 +219,58 @@ def test_a_proposer_that_is_killed_doubles_and_loses_nothing(store: Store, new_s
         elif answer is Idle.WAIT:
             finish(store, running.pop(0))
     assert len(keys) == len(set(keys)) == 36
+
+
+@pytest.mark.slow
+def test_who_is_killed_while_it_asks_keeps_nobody_from_asking(store: Store, new_sweep: NewSweep) -> None:
+    sweep = new_sweep(**BAYES)
+    program = """
+import os, signal, sys
+import besom
+from besom.search.bayes import Bayes
+
+suggest = Bayes.suggest
+
+def deadly(self, cursor, count, history):
+    if cursor == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return suggest(self, cursor, count, history)
+
+Bayes.suggest = deadly
+with besom.Sweep(sys.argv[1], store=sys.argv[2]) as sweep:
+    while True:
+        sweep.tell(sweep.ask(), 1.0)
+"""
+    died = subprocess.run([sys.executable, "-c", program, sweep.id, store.url], check=False, timeout=60)
+    assert died.returncode == -signal.SIGKILL
+    assert store.lease_proposer(sweep.id, "another", lease_seconds=60) is None
+    wait_until(lambda: store.lease_proposer(sweep.id, "another", lease_seconds=60) is not None, 8)
+
+
+def test_the_lease_outlasts_suggestions_that_take_long(
+    store: Store, new_sweep: NewSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proposer_module, "LEASE_SECONDS", 0.1)
+    suggest = Bayes.suggest
+
+    def slow(self: Bayes, cursor: int, count: int, history: History) -> Batch:
+        time.sleep(0.3)
+        return suggest(self, cursor, count, history)
+
+    monkeypatch.setattr(Bayes, "suggest", slow)
+    sweep = new_sweep(**BAYES)
+    claim(hands_of(store, sweep))
+    claim(hands_of(store, sweep))
+    taken: list[int] = []
+
+    def wait(seconds: float) -> bool:
+        if store.lease_proposer(sweep.id, "another", lease_seconds=0.01) is not None:
+            taken.append(len(store.buffer(sweep.id)))
+        return len(store.buffer(sweep.id)) == depth(2)
+
+    keep_ahead(store, sweep.id, "me", wait=wait)
+    assert taken == []
+    assert len(store.buffer(sweep.id)) == depth(2)
 
 
 def test_a_proposer_without_the_lease_leaves_at_once(store: Store, new_sweep: NewSweep) -> None:

@@ -78,6 +78,16 @@ def test_every_kind_of_parameter_and_of_ending_is_told_to_any_sampler(sampler: s
         cursor = batch.cursor
 
 
+def test_going_through_the_history_again_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    config = _config(MIXED, sampler="CmaEsSampler")
+    history, cursor = Runs(), 0
+    for step in range(6):
+        batch = create_method(config).suggest(cursor, 1, history)
+        history.end(batch.suggestions[0].params, float(step))
+        cursor = batch.cursor
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("sampler", ["TPESampler", "CmaEsSampler"])
 def test_a_new_process_goes_on_where_another_stopped(sampler: str) -> None:
     config = _config({"x": {"min": -5.0, "max": 5.0}, "y": {"min": -5.0, "max": 5.0}}, sampler=sampler)
