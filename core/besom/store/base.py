@@ -171,7 +171,7 @@ class Store(Protocol):
         """Hand out up to `count` runs at once, in the order and by the rules of as many claims.
 
         Fewer, or none, when no more waits or the sweep takes no more. UsageError unless `count` is from 1 to
-        `MAX_CLAIMED`.
+        `MAX_CLAIMED` (1000).
         """
         ...
 
