@@ -6,18 +6,20 @@ import math
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from besom.errors import StateError, UsageError
+from besom.front import goals_of
 from besom.jsonable import jsonable
-from besom.records import Batch, Lease, Outcome, Params, Run, RunState
+from besom.records import Batch, Lease, Metric, Outcome, Params, Run, RunState
 from besom.records import Sweep as SweepRecord
 from besom.scheduler import Idle, Scheduler
 from besom.store import open_store
-from besom.summarize import summary_value
+from besom.summarize import lookup, summary_value
 from besom.sweep import create_sweep, enqueue_run, sweep_id_of
+from besom.sweepfile.tree import did_you_mean
 
 if TYPE_CHECKING:
     from besom.store.base import Store
@@ -96,14 +98,15 @@ class Sweep:
         """End a run with its metric's value, or with a mapping of metrics.
 
         `state` is finished, failed, stopped or killed; a failed run may go without a result. UsageError if a
-        finished one has none, or the sweep has no metric for a number. What was told once stays.
+        finished one lacks the metric or a goal, or the sweep has none for a number. What was told once stays.
         StateError if the run was handed out again meanwhile, or ended otherwise.
         """
         if state not in ENDINGS:
             raise UsageError(f"tell(state={state!r}): it is one of {', '.join(ENDINGS)}")
         if result is None and state == "finished":
             raise UsageError("tell: give the metric's value or a mapping of metrics, or state='failed'")
-        metric = self.record.metric
+        record = self.record
+        metric = record.metric
         summary: dict[str, Any] = {}
         if isinstance(result, Mapping):
             summary = jsonable(result)
@@ -111,6 +114,8 @@ class Sweep:
             if metric is None:
                 raise UsageError(f"sweep {self.id} has no metric to give a number to; tell a mapping instead")
             summary = jsonable({metric.name: result})
+        if state == "finished":
+            _require_goals(summary, goals_of(record))
         value = summary_value(summary, metric) if metric else None
         lease = Lease(run.id, run.attempt)
         ended = self.store.finish(lease, Outcome(ENDINGS[state], summary=summary, value=value))
@@ -146,3 +151,14 @@ class Sweep:
     def _let_go(self) -> None:
         if self._owned:
             self.store.close()
+
+
+def _require_goals(summary: Mapping[str, Any], goals: Sequence[Metric]) -> None:
+    """Refuse a result in which a goal is not even named; a NaN is a result, of a run that went wrong."""
+    for goal in goals:
+        if lookup(summary, goal.name.split(".")) is None:
+            hint = did_you_mean(goal.name, summary)
+            raise UsageError(
+                f"tell: the mapping has no {goal.name!r}, which the sweep optimizes{hint};"
+                " a run without a result is told as state='failed'"
+            )

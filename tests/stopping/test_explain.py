@@ -140,6 +140,16 @@ def test_a_stop_by_hand_is_told_as_one(store: Store) -> None:
     assert sentence(store, run) == f"run {run.id} is told to stop: stopped by hand"
 
 
+def test_a_run_that_was_faster_than_the_request_to_stop_says_so(store: Store) -> None:
+    sweep = new_sweep(store, ASHA)
+    run = claimed(store, sweep)
+    store.request_stop(run.id, "stopped by hand")
+    store.finish(run.lease, Outcome(RunState.FINISHED))
+    assert sentence(store, run) == (
+        f"run {run.id} ended as finished before it was told to stop: stopped by hand"
+    )
+
+
 def test_a_run_view_explains_itself(store: Store) -> None:
     sweep = new_sweep(store, ASHA)
     run = claimed(store, sweep)

@@ -96,6 +96,24 @@ def test_what_is_told_wrongly_is_said_and_changes_nothing(store: Store) -> None:
         bare.tell(asked, 1.0)
 
 
+def test_a_result_without_the_metric_is_a_mistake_and_one_that_is_nan_a_failure(store: Store) -> None:
+    sweep = besom.Sweep(GRID, store=store)
+    run = sweep.ask()
+    assert run is not None
+    with pytest.raises(UsageError, match="no 'loss', which the sweep optimizes; did you mean 'los'"):
+        sweep.tell(run, {"los": 1.0})
+    sweep.tell(run, {"loss": float("nan")})
+    assert store.get_run(run.id).value is None
+    metrics = [{"name": "val.loss", "goal": "minimize"}, {"name": "acc", "goal": "maximize"}]
+    several = besom.Sweep(changed(metric=None, metrics=metrics), store=store)
+    run = several.ask()
+    assert run is not None
+    with pytest.raises(UsageError, match="no 'acc'"):
+        several.tell(run, {"val": {"loss": 1.0}})
+    several.tell(run, {"val": {"loss": 1.0}}, state="failed")
+    assert store.get_run(run.id).state is RunState.FAILED
+
+
 def test_a_custom_sweep_runs_what_is_enqueued_until_it_is_closed(store: Store) -> None:
     sweep = besom.Sweep(changed(method="custom", parameters={"a": {"min": 0.0, "max": 1.0}}), store=store)
     assert sweep.ask(wait=0) is None

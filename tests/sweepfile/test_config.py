@@ -304,3 +304,11 @@ def test_quoted_and_multi_line_scalars_are_text() -> None:
         "program:\n  train.py\nmethod: grid\nname: |\n  two\n  lines\nparameters: {a: {value: '3'}}\n"
     )
     assert (config.program, config.name, config.space.nth(0)) == ("train.py", "two\nlines\n", {"a": "3"})
+
+
+def test_what_is_to_be_imputed_while_running_is_warned_of() -> None:
+    text = "method: bayes\nmetric: {{name: loss{}}}\nparameters: {{a: {{values: [1]}}}}\n"
+    assert parse(text.format("")).warnings == ()
+    assert parse(text.format(", impute_while_running: false")).warnings == ()
+    [warning] = parse(text.format(", impute_while_running: best")).warnings
+    assert warning.startswith("sweep.yaml:2:9: impute_while_running has no effect")

@@ -95,6 +95,8 @@ def _sentence(run: Run, why: str, *, stop: bool) -> str:
     """Give what was decided, as it was written down then; what was not decided, as it stands now."""
     if run.stop_reason is not None:
         how = "is told to stop" if run.state is RunState.RUNNING else f"ended as {run.state.value}"
+        if run.state is RunState.FINISHED:
+            how += " before it was told to stop"
         return f"run {run.id} {how}: {run.stop_reason}"
     if run.state in QUEUED:
         return f"run {run.id} waits in the queue: {why}"

@@ -73,7 +73,7 @@ def read_config(root: Node, problems: Problems, text: str | None) -> SweepConfig
         raw=root.plain(),
         text=text,
         source=problems.source,
-        warnings=(*reader.warnings, *_ignored(fields)),
+        warnings=(*reader.warnings, *_ignored(fields), *_unheeded(fields, metric, metrics)),
     )
     _check_wandb_keys(fields)
     _check_together(fields, config)
@@ -261,6 +261,16 @@ def _ignored(fields: Fields) -> list[str]:
         )
         for key in WANDB_ONLY
         if key in fields
+    ]
+
+
+def _unheeded(fields: Fields, metric: Metric | None, metrics: Sequence[Metric]) -> list[str]:
+    """Warn of `impute_while_running`: bayes believes of runs under way what its model expects of them."""
+    if all(item.impute_while_running == "false" for item in metrics or [metric] if item):
+        return []
+    message = "impute_while_running has no effect: of a run under way, bayes believes what its model expects"
+    return [
+        str(problem_at(fields.problems.source, fields.where("metrics" if metrics else "metric"), message))
     ]
 
 
