@@ -26,21 +26,30 @@ OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     "=": operator.eq,
 }
-COMPARISON = re.compile(r"\s*(?P<name>[^\s<>=!]+)\s*(?P<operator><=|>=|==|!=|<|>|=)\s*(?P<value>.+?)\s*")
+COMPARISON = re.compile(
+    r"\s*(?P<name>[^\s<>=!]+)\s*(?P<operator><=|>=|==|!=|<|>|=)\s*(?P<value>[^\s<>=!].*?)\s*"
+)
 
 
 def prior_runs_where(
-    store: Store, sweep_id: str, *, states: Collection[RunState] = GOOD_ENDINGS, where: str = ""
+    store: Store,
+    sweep_id: str,
+    *,
+    states: Collection[RunState] = GOOD_ENDINGS,
+    where: str = "",
+    copies: bool = True,
 ) -> list[str]:
     """Give the ids of a sweep's runs that ended in one of `states` and of which `where` is true.
 
+    Without `copies`, those that are themselves prior runs of another sweep's are left out.
     `where` compares metrics and parameters with values, such as `val/loss < 0.3 and optimizer == adam`; a run
     that lacks the name does not match. UsageError if it cannot be read.
     """
     store.get_sweep(sweep_id)
     tests = [_comparison(text) for text in re.split(r"\s+and\s+", where.strip())] if where.strip() else []
     runs = store.list_runs(sweep_id, states=states)
-    return [run.id for run in runs if all(test(run) for test in tests)]
+    own = (run for run in runs if copies or run.source != "prior")
+    return [run.id for run in own if all(test(run) for test in tests)]
 
 
 def ended_run(run: Run) -> Run:

@@ -22,6 +22,7 @@ from besom.records import (
 )
 
 if TYPE_CHECKING:
+    from besom.space import SearchSpace
     from besom.store.base import Store
     from besom.sweepfile import SweepConfig
 
@@ -62,7 +63,7 @@ def create_sweep(
     StateError if one has not ended; then nothing is created.
     """
     ids = dict.fromkeys(path.strip("/").rpartition("/")[2] for path in prior_runs)
-    _try_out(config)
+    try_out(config)
     priors = [ended_run(store.get_run(run_id)) for run_id in ids]
     file = Path(config.source)
     place = folder or (file.parent if file.is_file() else None)
@@ -106,7 +107,7 @@ def extend_sweep(store: Store, sweep_id: str, config: SweepConfig) -> Sweep:
             f"{config.source}: sweep {sweep.id} judges by {_described(sweep.metric)}, not by"
             f" {_described(config.metric)}; keep `metric` as it is or {CREATE_ANEW}"
         )
-    _try_out(config)
+    try_out(config)
     raw = dict(config.raw)
     if config.seed is None and "seed" in sweep.config:
         raw["seed"] = sweep.config["seed"]
@@ -202,13 +203,24 @@ def enqueue_run(store: Store, sweep_id: str, params: Params) -> Run:
 _OVER = frozenset({SweepState.STOPPED, SweepState.FINISHED, SweepState.CANCELED})
 
 
-def _try_out(config: SweepConfig) -> None:
-    """Make the method and the stopper once, so that what is wrong with them is said now, not by an agent."""
+def try_out(config: SweepConfig) -> None:
+    """Raise UsageError, as an agent would later, when the method, the stopper or the constraints cannot do."""
     from besom.search import create_method
     from besom.stopping import create_stopper
 
     create_method(config)
     create_stopper(config)
+    if config.constraints and _is_empty(config.space, config.seed or 0):
+        raise UsageError(f"{config.source}: no point of the space satisfies the constraints; loosen them")
+
+
+def _is_empty(space: SearchSpace, seed: int) -> bool:
+    """Say whether no point is allowed: as far as points can be counted, else as far as chance finds none."""
+    from besom.search.random import HOPELESS
+
+    if space.size is not None:
+        return space.expected == 0
+    return all(space.draw(seed, index) is None for index in range(HOPELESS))
 
 
 def _move(

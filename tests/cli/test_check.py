@@ -80,8 +80,12 @@ def test_a_space_that_its_constraints_empty_is_told(invoke: Invoke, folder: Path
         "program: train.py\nmethod: grid\nmetric: {name: loss}\n"
         "parameters: {n: {values: [1, 2]}}\nconstraints: ['n > 2']\n"
     )
-    result = invoke("check", "none.yaml")
-    assert "no point of the space" in result.stderr
+    for command in ("check", "sweep", "run"):
+        result = invoke(command, "none.yaml")
+        assert result.exit_code == 2
+        assert result.stderr == (
+            "besom: none.yaml: no point of the space satisfies the constraints; loosen them\n"
+        )
 
 
 def test_a_file_that_is_not_there_is_told(invoke: Invoke) -> None:

@@ -63,6 +63,15 @@ def test_runs_are_listed(invoke: Invoke, swept: str) -> None:
     assert invoke("ls", "--state", "failed").exit_code == 2
 
 
+def test_more_runs_than_the_space_has_are_not_out_of_it(
+    invoke: Invoke, call: Call, swept: str, folder: Path
+) -> None:
+    text = (folder / "sweep.yaml").read_text()
+    (folder / "sweep.yaml").write_text(text.replace("[1, 2, 3, 4]", "[1, 2]"))
+    call("extend", swept, "sweep.yaml")
+    assert invoke("ls").stdout.splitlines()[1].split()[4] == "4"
+
+
 def test_a_sweep_is_shown(invoke: Invoke, swept: str) -> None:
     shown = invoke("show", swept).stdout
     assert "program: train.py" in shown

@@ -254,6 +254,7 @@ def test_what_cannot_be_json_is_no_choice() -> None:
     ("distribution", "text"),
     [
         (Choice.of([1]), "1"),
+        (Choice.of(["größe", {"b": 1}]), 'one of "größe", {"b":1}'),
         (Choice.of(list("abcdefgh")), 'one of "a", "b", "c", "d", "e", "f", …'),
         (Choice.of([1, 2], [0.25, 0.75]), "one of 1, 2 with probabilities 0.25, 0.75"),
         (Lattice(1, 1, 8), "integer from 1 to 8"),

@@ -135,5 +135,17 @@ def test_prior_runs_are_chosen_by_state_and_nested_names(
 def test_a_filter_that_cannot_be_read_says_how_to_write_one(store: Store, new_sweep: NewSweep) -> None:
     with pytest.raises(UsageError, match="cannot read the filter 'loss is small'; write NAME OPERATOR VALUE"):
         prior_runs_where(store, new_sweep().id, where="loss is small")
+    with pytest.raises(UsageError, match="cannot read the filter 'loss <<< 2'"):
+        prior_runs_where(store, new_sweep().id, where="loss <<< 2")
     with pytest.raises(NotFoundError):
         prior_runs_where(store, "nothing")
+
+
+def test_runs_that_were_prior_ones_already_may_be_left_out(
+    store: Store, new_sweep: NewSweep, config: Config, play: Play
+) -> None:
+    old = play(new_sweep(), count=2)
+    sweep = create_sweep(store, config(), prior_runs=[run.id for run in old])
+    [own] = play(sweep)
+    assert len(prior_runs_where(store, sweep.id)) == 3
+    assert prior_runs_where(store, sweep.id, copies=False) == [own.id]

@@ -96,6 +96,17 @@ def test_a_seed_is_chosen_once_and_kept(store: Store, config: Config) -> None:
     assert sweep_config(create_sweep(store, config(method="random", seed=0))).seed == 0
 
 
+@pytest.mark.parametrize("domain", [{"values": [1, 2, 3]}, {"min": 0.0, "max": 3.0}])
+def test_a_sweep_without_any_point_is_refused_at_once(
+    store: Store, config: Config, domain: dict[str, Any]
+) -> None:
+    empty = config(method="random", parameters={"a": domain}, constraints=["a > 3"])
+    with pytest.raises(UsageError, match="no point of the space satisfies the constraints; loosen them"):
+        create_sweep(store, empty)
+    assert store.list_sweeps() == []
+    create_sweep(store, config(method="random", parameters={"a": domain}, constraints=["a > 2.9"]))
+
+
 def test_early_termination_that_can_never_act_is_refused_at_once(store: Store, config: Config) -> None:
     with pytest.raises(UsageError, match="leaves no band"):
         create_sweep(store, config(early_terminate={"type": "hyperband", "max_iter": 1, "s": 1}))

@@ -29,9 +29,11 @@ def check(file: Path, *, no_program: bool, as_json: bool) -> None:
     A program that can say what it would do without training, such as one built with LightningCLI, is asked
     whether it takes the parameters; leaves with 2 if not.
     """
+    from besom.sweep import try_out
     from besom.sweepfile import load
 
     config = _fitted(load(file))
+    try_out(config)
     params = first_params(config)
     command = None if params is None else _command(config, params)
     warnings = list(_warnings(config, params))

@@ -37,10 +37,14 @@ def sweep_words(sweep: Sweep, progress: Progress) -> Sequence[str]:
 
 
 def done_of(progress: Progress, expected: int | None = None) -> str:
-    """Give how many runs have ended out of Est. Runs, as `3/12`; `3` alone where there is no end in sight."""
+    """Give how many runs have ended out of Est. Runs, as `3/12`.
+
+    `3` alone where there is no end in sight, or where more have ended than the space has: prior runs, and
+    those that were there before a sweep was given fewer values.
+    """
     expected = progress.expected if expected is None else expected
     done = progress.count(*ENDED)
-    return f"{done}" if expected is None else f"{done}/{expected}"
+    return f"{done}" if expected is None or done > expected else f"{done}/{expected}"
 
 
 def sweep_json(store: Store, sweep: Sweep) -> dict[str, Any]:

@@ -96,7 +96,12 @@ def _matching_runs(store: Store, words: tuple[str, ...], expression: str) -> lis
     from besom.priors import prior_runs_where
 
     sweeps = [find_sweep(store, word) for word in words] or store.list_sweeps()
-    found = [run_id for one in sweeps for run_id in prior_runs_where(store, one.id, where=expression)]
+    copies = bool(words)  # among all sweeps, what they are copies of is there too
+    found = [
+        run_id
+        for one in sweeps
+        for run_id in prior_runs_where(store, one.id, where=expression, copies=copies)
+    ]
     if not found:
         raise UsageError(
             f"no run that ended well matches {expression!r}; `besom ls SWEEP` shows what there is"

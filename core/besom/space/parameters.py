@@ -11,7 +11,7 @@ from typing import Any
 
 from besom.errors import UsageError
 from besom.space.distributions import Distribution
-from besom.space.values import canonical_text, is_number
+from besom.space.values import canonical_text, is_number, shown
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Condition:
             if math.isinf(low) or math.isinf(high):
                 bounds = f"at most {high:g}" if math.isinf(low) else f"at least {low:g}"
             return f"{self.parent} is {bounds}"
-        shown = " or ".join(map(canonical_text, self.values))
-        return f"{self.parent} is {'not ' if self.negated else ''}{shown}"
+        listed = " or ".join(map(shown, self.values))
+        return f"{self.parent} is {'not ' if self.negated else ''}{listed}"
 
 
 @dataclass(frozen=True)

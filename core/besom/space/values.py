@@ -44,8 +44,13 @@ def clamp(value: float, low: float, high: float) -> float:
 
 def short(value: Any) -> str:
     """Give a value for a person to read, in up to 40 characters."""
-    text = f"{value:g}" if isinstance(value, float) else canonical_text(value)
+    text = f"{value:g}" if isinstance(value, float) else shown(value)
     return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def shown(value: Any) -> str:
+    """Give a value for a person to read, whole: its canonical text with letters of every alphabet."""
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _plain(value: Any) -> Any:
