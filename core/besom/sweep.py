@@ -204,7 +204,7 @@ _OVER = frozenset({SweepState.STOPPED, SweepState.FINISHED, SweepState.CANCELED}
 
 
 def try_out(config: SweepConfig) -> None:
-    """Raise UsageError, as an agent would later, when the method, the stopper or the constraints cannot do."""
+    """Raise UsageError, as an agent would later, when method, stopper or constraints cannot do."""
     from besom.search import create_method
     from besom.stopping import create_stopper
 
