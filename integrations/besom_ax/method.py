@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from besom.sweepfile import SweepConfig
 
 STRATEGIES = ("fast", "quality", "random_search")
-KEYS = ("strategy", "initialization_budget", "torch_device")
+KEYS = ("strategy", "initialization_budget")
 
 
 @dataclass

@@ -35,6 +35,12 @@ DEFAULT = "TPESampler"
 STATEFUL = frozenset({"CmaEsSampler", "NSGAIISampler", "NSGAIIISampler", "QMCSampler"})
 """Samplers that must be asked for each point that they are told about."""
 
+TALKATIVE = frozenset({"CmaEsSampler", "GPSampler", "QMCSampler"})
+"""Samplers that say for each category which they do not choose that they do not."""
+
+OTHERS = frozenset({"BaseSampler", "BaseGASampler", "GridSampler", "PartialFixedSampler"})
+"""Classes called samplers that cannot be made from a sweep file."""
+
 SINGLE = "CmaEsSampler"
 """The sampler that knows neither several goals nor limits."""
 
@@ -61,8 +67,9 @@ class Optuna:
 
         kind = getattr(optuna.samplers, self.sampler)
         taken = inspect.signature(kind).parameters
-        own = {"seed": seed_of(self.config, cursor), "warn_independent_sampling": False}
-        own = {name: value for name, value in own.items() if name in taken}
+        own: dict[str, Any] = {"seed": seed_of(self.config, cursor)} if "seed" in taken else {}
+        if self.sampler in TALKATIVE:
+            own["warn_independent_sampling"] = False
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -99,6 +106,13 @@ class Optuna:
             with _quiet():
                 params = self._ask(study.ask())
             yield params
+
+    def try_out(self) -> None:
+        """Raise UsageError if the sampler has no use for its arguments; some say so only when asked."""
+        try:
+            next(self.propose((), (), 0))
+        except (TypeError, ValueError, ImportError) as error:
+            raise self.config.fault("sampler", f"optuna: {self.sampler}: {error}") from error
 
     def _ask(self, trial: optuna.Trial) -> Params:
         flat: dict[str, Any] = {}
@@ -159,17 +173,25 @@ def create_optuna(config: SweepConfig) -> EngineMethod:
     except ImportError as error:
         raise UsageError("method: optuna needs Optuna; pip install 'besom[optuna]'") from error
     settings = dict(config.settings)
-    name = settings.pop("sampler", DEFAULT)
-    known = sorted(word for word in optuna.samplers.__all__ if word.endswith("Sampler"))
-    known = [word for word in known if word not in {"BaseSampler", "GridSampler", "PartialFixedSampler"}]
+    name = str(settings.pop("sampler", DEFAULT))
+    known = [word for word in optuna.samplers.__all__ if word.endswith("Sampler") and word not in OTHERS]
     if name not in known:
-        raise config.fault("sampler", f"optuna.sampler cannot be {name!r}{did_you_mean(str(name), known)}")
-    taken = list(inspect.signature(getattr(optuna.samplers, name)).parameters)
+        whole = f"{name}Sampler"
+        hint = (
+            did_you_mean(whole if whole in known else name, known) or f"; known: {', '.join(sorted(known))}"
+        )
+        raise config.fault("sampler", f"optuna.sampler cannot be {name!r}{hint}")
+    taken = ["sampler", *inspect.signature(getattr(optuna.samplers, name)).parameters]
     for key in settings:
         if key not in taken:
             raise config.fault(key, f"optuna: {name} takes no {key!r}{did_you_mean(key, taken)}")
+    if "seed" in settings:  # the same chance for every suggestion would give the same point again and again
+        raise config.fault("seed", "optuna.seed is the sweep's; write seed at the top of the file")
     _check_sampler(config, name)
-    return EngineMethod(config, Optuna(config, name, settings))
+    engine = Optuna(config, name, settings)
+    if config.space.dimensions:
+        engine.try_out()
+    return EngineMethod(config, engine)
 
 
 def _check_sampler(config: SweepConfig, name: str) -> None:

@@ -182,6 +182,13 @@ def test_the_sampler_that_knows_one_goal_alone_is_refused_where_there_is_more(me
     assert str(caught.value).startswith("sweep.yaml:3:3: optuna: CmaEsSampler knows one goal and no limits;")
 
 
+def test_what_a_sampler_says_of_its_arguments_has_the_place_of_its_settings() -> None:
+    text = "method: optuna\nmetric: {name: loss}\nparameters: {x: {min: 0.0, max: 1.0}}\n"
+    with pytest.raises(UsageError) as caught:
+        create_method(parse(text + "optuna: {n_startup_trials: many}\n"))
+    assert str(caught.value).startswith("sweep.yaml:4:9: optuna: TPESampler: ")
+
+
 def test_a_sampler_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(NEEDS, "GPSampler", ("no_such_torch", "torch"))
     with pytest.raises(UsageError, match="GPSampler needs no_such_torch; pip install 'torch'"):
@@ -194,6 +201,12 @@ def test_a_sampler_whose_package_is_missing_says_what_to_install(monkeypatch: py
         ({"sampler": "TPESampel"}, "optuna.sampler cannot be 'TPESampel'; did you mean 'TPESampler'?"),
         ({"n_startup_trails": 3}, "TPESampler takes no 'n_startup_trails'; did you mean 'n_startup_trials'?"),
         ({"sampler": "QMCSampler", "qmc_type": "sobel"}, "QMCSampler: "),
+        ({"sampler": "TPE"}, "optuna.sampler cannot be 'TPE'; did you mean 'TPESampler'?"),
+        ({"sampler": "BaseGASampler"}, "optuna.sampler cannot be 'BaseGASampler'"),
+        ({"sampler": "xyz"}, "known: BruteForceSampler, CmaEsSampler"),
+        ({"samplr": "TPESampler"}, "TPESampler takes no 'samplr'; did you mean 'sampler'?"),
+        ({"n_startup_trials": "many"}, "TPESampler: '<' not supported"),
+        ({"seed": 3}, "optuna.seed is the sweep's; write seed at the top of the file"),
     ],
 )
 def test_wrong_settings_are_told(settings: dict[str, Any], message: str) -> None:

@@ -42,7 +42,7 @@ class SweepConfig:
     entity: str | None = None
     seed: int | None = None
     places: Mapping[str, Place] = field(default_factory=dict[str, Place], compare=False)
-    """Where the method's settings stand in the file, by key; empty for a config that is from no file."""
+    """Where the method's settings stand in the file, by key, and begin (""); empty where there is no file."""
     raw: Mapping[str, Any] = field(default_factory=dict[str, Any])
     text: str | None = field(default=None, compare=False)
     source: str = field(default="sweep config", compare=False)
@@ -66,7 +66,8 @@ class SweepConfig:
 
     def fault(self, key: str, message: str) -> SweepFileError:
         """Give the error of one of the method's settings, with its place in the file."""
-        return SweepFileError([Problem(message, self.source, *self.places.get(key, ()))])
+        place = self.places.get(key) or self.places.get("") or ()
+        return SweepFileError([Problem(message, self.source, *place)])
 
     @cached_property
     def expected_runs(self) -> int | None:

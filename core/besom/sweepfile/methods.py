@@ -27,11 +27,13 @@ def settings_key(fields: Fields) -> str | None:
 
 
 def setting_places(fields: Fields) -> Mapping[str, Place]:
-    """Give where each of the settings of the sweep's method stands, as far as that is known."""
+    """Give where each of the settings of the sweep's method stands, and under "" where they begin."""
     key = settings_key(fields)
     own = fields.node(key) if key else None
     entries = own.value if own is not None and isinstance(own.value, dict) else {}
-    return {name: entry.key_place for name, entry in entries.items() if entry.key_place is not None}
+    places = {"": own.place if own is not None else fields.where("method")}
+    places |= {name: entry.key_place for name, entry in entries.items()}
+    return {name: place for name, place in places.items() if place is not None}
 
 
 def read_settings(fields: Fields) -> Mapping[str, Any]:

@@ -266,7 +266,8 @@ def _ignored(fields: Fields) -> list[str]:
 
 def _unheeded(fields: Fields, metric: Metric | None, metrics: Sequence[Metric]) -> list[str]:
     """Warn of `impute_while_running`: bayes believes of runs under way what its model expects of them."""
-    if all(item.impute_while_running == "false" for item in metrics or [metric] if item):
+    goals = metrics or (() if metric is None else (metric,))
+    if all(goal.impute_while_running == "false" for goal in goals):
         return []
     message = "impute_while_running has no effect: of a run under way, bayes believes what its model expects"
     return [
