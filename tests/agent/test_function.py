@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from importlib import import_module
 
 import pytest
@@ -75,6 +76,37 @@ def test_a_function_may_stop_its_run_or_exit(lab: Lab) -> None:
 
     run_function_agent(lab.store, sweep.id, train, count=4)
     assert lab.states(sweep) == [RunState.STOPPED, RunState.FINISHED, RunState.FAILED, RunState.FINISHED]
+
+
+def test_a_function_that_never_asks_is_stopped_at_a_log(lab: Lab) -> None:
+    sweep = lab.sweep(SWEEP)
+
+    def train() -> None:
+        run = besom.init()
+        lab.store.request_stop(run.id, "it falls behind")
+        for _ in range(2000):
+            run.log({"loss": 1})
+            time.sleep(0.005)
+        raise AssertionError("nothing has stopped it")
+
+    run_function_agent(lab.store, sweep.id, train, count=1)
+    [run] = lab.runs(sweep)
+    assert (run.state, run.stop_reason, run.error) == (RunState.STOPPED, "it falls behind", None)
+
+
+def test_a_function_that_asks_by_itself_may_log_to_its_end(lab: Lab) -> None:
+    sweep = lab.sweep(SWEEP)
+
+    def train() -> None:
+        run = besom.init()
+        lab.store.request_stop(run.id, "it falls behind")
+        while run.ask_stop({"loss": 1}) is None:
+            time.sleep(0.005)
+        run.log({"test": 0.5})
+
+    run_function_agent(lab.store, sweep.id, train, count=1)
+    [run] = lab.runs(sweep)
+    assert (run.state, run.summary) == (RunState.STOPPED, {"loss": 1, "test": 0.5})
 
 
 def test_ctrl_c_gives_the_run_back(lab: Lab) -> None:

@@ -136,6 +136,7 @@ def assigned(run: Run, sweep: Sweep, store: Store, folder: RunFolder) -> Generat
         parent=run.parent,
     )
     live = _attached(about, folder, {}, run.params, lambda: store, store_url=store.url, keep_store=True)
+    live.stops_at_log = True
     _assignment = live
     try:
         yield live

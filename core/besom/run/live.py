@@ -69,6 +69,8 @@ class LiveRun(Keeping):
         self._preempting = False
         self._quiet = False
         self._told = ""  # the action that should_stop or check_stop told the program last
+        self.stops_at_log = False
+        """Whether `log` raises RunStopped where the program does not ask by itself."""
         self.ended = False
         """Whether `finish` was called, or the program has left its run."""
         self._judged = judged  # an agent started this process
@@ -98,6 +100,9 @@ class LiveRun(Keeping):
 
         Without `step` each call is one step. Calls with the same `step`, and a call with `commit=False` and
         the one after it, are one step together. A step before the latest one is ignored with a warning.
+
+        In a function that `besom.agent` calls, RunStopped once the run was asked to end, unless the function
+        asks by itself, by `should_stop` or its kin: there is no process that a signal could end.
         """
         with self._lock:
             self._check_open("log")
@@ -110,6 +115,11 @@ class LiveRun(Keeping):
             self._summarizer.log(row)
             self.floor = at
             self._step = at + 1 if commit or (commit is None and step is None) else at
+        if self.stops_at_log and not self._quiet and self._flusher and not self._flusher.polled:
+            directive = self._flusher.directive
+            if directive.action != "continue":
+                self._record_stopping(directive.action)
+                raise RunStopped(directive.reason or "asked to stop")
 
     def log_later(self, data: Mapping[str, Any], step: int) -> None:
         """Record metrics at a step as `log` does, but not at once: at most about a second later.
