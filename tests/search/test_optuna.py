@@ -11,6 +11,7 @@ from besom.errors import UsageError
 from besom.records import Batch, Observation, RunState
 from besom.search import create_method
 from besom.search.base import Method
+from besom.sweep import create_sweep
 from besom.sweepfile import SweepConfig, from_mapping, parse
 from besom.testing.methods import MethodContract
 from besom_optuna.method import NEEDS
@@ -114,6 +115,23 @@ def test_it_learns(sampler: str) -> None:
     late = [item.value for item in history.ended[-8:] if item.value is not None]
     early = [item.value for item in history.ended[:8] if item.value is not None]
     assert sorted(late)[4] < 0.3 * sorted(early)[4]
+
+
+def test_prior_runs_are_known_to_the_sampler(tmp_path: Path) -> None:
+    space = {"x": {"min": -5.0, "max": 5.0}}
+    store = f"sqlite:///{tmp_path}/s.db"
+    with besom.Sweep(
+        {"method": "random", "seed": 1, "metric": {"name": "y"}, "run_cap": 30, "parameters": space},
+        store=store,
+    ) as before:
+        while (run := before.ask()) is not None:
+            before.tell(run, (run.params["x"] - 2) ** 2)
+        raw = {"method": "optuna", "seed": 1, "metric": {"name": "y"}, "parameters": space}
+        priors = [run.id for run in before.store.list_runs(before.id)]
+        warm = create_sweep(before.store, from_mapping(raw), prior_runs=priors)
+        asked = besom.Sweep(warm.id, store=before.store)
+        points = [run.params["x"] for _ in range(5) if (run := asked.ask()) is not None]
+    assert sorted(abs(x - 2) for x in points)[3] < 1.0
 
 
 def test_what_runs_is_known_to_the_sampler() -> None:

@@ -120,6 +120,20 @@ def test_a_failed_member_is_replaced_and_nobody_waits_for_it() -> None:
     ]
 
 
+def test_half_of_the_members_begin_where_the_best_prior_runs_were() -> None:
+    config, told = _config(), Told()
+    for number, (rate, value) in enumerate([(0.5, 3.0), (0.02, 1.0), (0.02, 1.5), (0.03, 2.0), (7.0, 0.1)]):
+        told.runs[f"prior:{number}"] = Observation(
+            f"p{number}", RunState.FINISHED, {"lr": rate}, value, number + 1, key=f"prior:{number}"
+        )
+    batch = create_method(config).suggest(0, 8, told)
+    rates = [item.params["lr"] for item in batch.suggestions]
+    assert rates[:2] == [0.02, 0.03]
+    assert rates[2:] == [
+        item.params["lr"] for item in create_method(config).suggest(0, 8, Told()).suggestions[2:]
+    ]
+
+
 def test_a_member_outside_of_a_limit_is_replaced_and_nobody_goes_on_from_it() -> None:
     config = from_mapping(
         {

@@ -10,6 +10,7 @@ shown by then, at the same generation where they have come that far. Earlier gen
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Sequence
@@ -47,22 +48,24 @@ class Population:
 
     ended: dict[tuple[int, int], Observation] = field(default_factory=dict[tuple[int, int], Observation])
     busy: dict[int, int] = field(default_factory=dict[int, int])  # generation by member
+    others: dict[str, Observation] = field(default_factory=dict[str, Observation])
+    """Ended runs of no generation, by id: prior ones, and those that somebody has enqueued."""
     changed: int = 0
 
     def update(self, told: Sequence[Observation], metric: Metric | None) -> None:
         """Take in what is under way now, and what has ended since; outside of a limit is without a value."""
         self.busy = {}
-        for item in told:
+        for item in (_judged(item, metric) for item in told):
             segment = Segment.of(item.key or "")
-            if segment is None:
-                continue  # enqueued by somebody, or of a sweep before
-            place = segment.generation, segment.member
             if item.state in ENDED:
-                kept = metric is None or metric.feasible(item.summary or {})
-                self.ended[place] = replace(item, value=item.value if kept else None, summary=None)
                 self.changed = max(self.changed, item.changed)
+            if segment is None:
+                if item.state in GOOD_ENDINGS and item.value is not None:
+                    self.others[item.run_id] = item
+            elif item.state in ENDED:
+                self.ended[segment.generation, segment.member] = item
             else:
-                self.ended.pop(place, None)  # it is tried again
+                self.ended.pop((segment.generation, segment.member), None)  # it is tried again
                 self.busy[segment.member] = max(segment.generation, self.busy.get(segment.member, 0))
 
     def latest(self, member: int) -> int:
@@ -77,6 +80,12 @@ class Population:
             if found is not None and found.state in GOOD_ENDINGS and found.value is not None:
                 return found
         return None
+
+
+def _judged(item: Observation, metric: Metric | None) -> Observation:
+    """Give an observation without its summary, and without a value if that keeps no limit."""
+    kept = metric is None or metric.feasible(item.summary or {})
+    return replace(item, value=item.value if kept else None, summary=None)
 
 
 class Pbt:
@@ -122,7 +131,7 @@ class Pbt:
     def _next(self, generation: int, member: int) -> Suggestion | None:
         """Give a member's segment after `generation`; None when the space has no point."""
         if generation < 0:
-            params = self._beginning(member)
+            params = self._known(member) or self._beginning(member)
             return None if params is None else self._segment(0, member, None, params)
         own = self._population.ended[generation, member]
         fine = own.state in GOOD_ENDINGS and own.value is not None
@@ -139,13 +148,24 @@ class Pbt:
     def _extremes(self, generation: int) -> tuple[list[Observation], list[Observation]]:
         """Give the best and the worst members' segments, the quantile of each; one of each at least."""
         shown = [self._population.shown(member, generation) for member in range(self.size)]
-        sign = -1.0 if self.metric is not None and self.metric.goal == "maximize" else 1.0
-        ranked = sorted(
-            (item for item in shown if item is not None and item.value is not None),
-            key=lambda item: (sign * (item.value or 0.0), item.changed),
-        )
+        ranked = sorted((item for item in shown if item and item.value is not None), key=self._rank)
         most = min(math.ceil(self.quantile * len(ranked)), len(ranked) // 2)
         return ranked[: max(1, most)], ranked[len(ranked) - most :]
+
+    def _known(self, member: int) -> Params | None:
+        """Give the point of the best, second best, ... prior run to one half of the members."""
+        if 2 * member >= self.size:
+            return None
+        found: dict[str, Params] = {}
+        for item in sorted(self._population.others.values(), key=self._rank):
+            if not self.space.check(item.params):
+                found.setdefault(self.space.suggestion(item.params).key, item.params)
+        return next(itertools.islice(found.values(), member, None), None)
+
+    def _rank(self, item: Observation) -> tuple[float, int]:
+        """Give what is lower for what is better; of equals, the one that ended first."""
+        sign = -1.0 if self.metric is not None and self.metric.goal == "maximize" else 1.0
+        return sign * (item.value or 0.0), item.changed
 
     def _beginning(self, index: int) -> Params | None:
         """Give the random point number `index`; a small space begins anew."""
