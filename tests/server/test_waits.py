@@ -9,16 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from besom.server.app import App
 from besom.server.listen import Listening, bind, make_server
 from besom.server.tokens import Tokens
-from besom.server.waits import Waits
+from besom.server.waits import THREADS, Waits
 from besom.store import open_store
 from besom.store.base import Store
+from besom.store.postgres.address import parse_address
 from besom.testing.servers import server_options
-from besom.testing.stores.ground import batch, sweep_with
+from besom.testing.stores.ground import batch, point, sweep_with
 
 CALLERS = 60
 PATIENCE = 60.0
@@ -110,3 +112,44 @@ def test_a_server_that_ends_lets_go_those_who_wait(tmp_path: Path, kept: Store) 
         server.stop()
         waiting.join(PATIENCE)
         assert server.told == [word]
+
+
+def test_however_many_wait_a_server_holds_few_connections_to_postgresql(
+    tmp_path: Path, kept: Store, postgres_url: str
+) -> None:
+    behind = open_store(postgres_url)
+    sweeps = [sweep_with(behind, 0, exhausted=False) for _ in range(3)]
+    with (
+        serve(behind, tmp_path) as server,
+        psycopg.connect(parse_address(postgres_url).conninfo, autocommit=True) as other,
+    ):
+
+        def connections() -> int:
+            found = other.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'besom'")
+            return int(found.fetchall()[0][0])
+
+        before = connections()
+
+        def look_and_wait(number: int) -> None:
+            store = open_store(server.url)
+            sweep = sweeps[number % len(sweeps)]
+            for _ in range(3):
+                word = store.wait(sweep.id, "", seconds=0)
+                server.told.append(store.wait(sweep.id, word, seconds=PATIENCE))
+            store.close()
+
+        agents = [threading.Thread(target=look_and_wait, args=(number,)) for number in range(CALLERS)]
+        for agent in agents:
+            agent.start()
+        number = 0
+        while any(agent.is_alive() for agent in agents):
+            assert connections() <= before + 2 + THREADS
+            for sweep in sweeps:
+                behind.enqueue(sweep.id, point(number))
+            number += 1
+        assert len(server.told) == 3 * CALLERS
+        deadline = time.monotonic() + PATIENCE
+        while connections() > before + 2:  # of the two threads for calls
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    behind.close()

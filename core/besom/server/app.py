@@ -168,6 +168,8 @@ class _Desk:
         given = _arguments(operation, text)
         if isinstance(given, _Answer):
             return given
+        if given["seen"] == "" or not given["seconds"] > 0:  # a look, not a wait
+            return await self._readers.do(lambda: self._call(operation, text))
         try:
             return _done(operation, await self.waits.wait(**given))
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer

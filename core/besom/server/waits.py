@@ -25,7 +25,10 @@ class _Look:
 
 
 class Waits:
-    """The `wait` of a store without a thread for each caller."""
+    """The `wait` of a store without a thread for each caller; its threads do nothing else.
+
+    So they keep no connection to a database when they have waited.
+    """
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -44,9 +47,7 @@ class Waits:
         self._closed = True
 
     async def wait(self, sweep_id: str, seen: str, seconds: float) -> str:
-        """Give what the store's `wait` does; after `LONGEST` seconds at the latest."""
-        if seen == "" or not seconds > 0:
-            return await anyio.to_thread.run_sync(lambda: self.store.wait(sweep_id, seen, seconds=0))
+        """Give what the store's `wait` does where a word was seen; after `LONGEST` seconds at the latest."""
         key = sweep_id, seen
         look = self._looks.get(key)
         if self._limiter is None:
