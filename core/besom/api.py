@@ -14,7 +14,7 @@ from besom.errors import NotFoundError, UsageError
 from besom.folders import run_folder
 from besom.front import front_of
 from besom.proposer import StoreHistory, stop_at_rungs
-from besom.records import Agent, Goal, Metric, Params, Run, RunState, Sweep, SweepState
+from besom.records import GOOD_ENDINGS, Agent, Goal, Metric, Params, Run, RunState, Sweep, SweepState
 from besom.store import open_store
 from besom.summarize import summary_value
 from besom.sweep import enqueue_run, sweep_config, sweep_id_of
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 STATES = {state: state.value.upper() for state in SweepState} | {SweepState.STOPPED: "FINISHED"}
 """W&B's spellings; a stopped sweep is FINISHED to W&B too."""
 COLUMNS = ("name", "state", "number", "created", "started", "ended")
-RANKED = frozenset({RunState.FINISHED, RunState.STOPPED, RunState.RUNNING})
+RANKED = GOOD_ENDINGS | {RunState.RUNNING}
 
 
 class Api:
@@ -299,14 +299,22 @@ class RunView:
         return rows if keys is None else [row for row in rows if row.keys() >= set(keys)]
 
     @overload
-    def history(self, keys: Sequence[str] | None = None, *, pandas: None = None) -> DataFrame: ...
+    def history(
+        self, keys: Sequence[str] | None = None, *, samples: int | None = None, pandas: None = None
+    ) -> DataFrame: ...
     @overload
-    def history(self, keys: Sequence[str] | None = None, *, pandas: bool) -> Any: ...
-    def history(self, keys: Sequence[str] | None = None, *, pandas: bool | None = None) -> Any:
+    def history(
+        self, keys: Sequence[str] | None = None, *, samples: int | None = None, pandas: bool
+    ) -> Any: ...
+    def history(
+        self, keys: Sequence[str] | None = None, *, samples: int | None = None, pandas: bool | None = None
+    ) -> Any:
         """Give what was logged as a DataFrame, or with `pandas=False` as `scan_history` does.
 
-        Where a later attempt went on from an earlier step, its rows replace those from there.
+        Where a later attempt went on from an earlier step, its rows replace those from there. `samples`, by
+        which W&B thins them out, is accepted and ignored.
         """
+        del samples
         rows = self.scan_history(keys)
         return rows if pandas is False else _pandas().DataFrame(rows)
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,19 @@ def test_runs_are_listed(invoke: Invoke, swept: str) -> None:
     assert len(_json(invoke, "ls", swept, "--limit", 2)) == 2
     assert _json(invoke, "ls", swept, "--state", "failed") == []
     assert invoke("ls", "--state", "failed").exit_code == 2
+
+
+def test_runs_outside_every_sweep_are_listed(invoke: Invoke, folder: Path) -> None:
+    subprocess.run([sys.executable, "train.py", "--x", "3"], check=True, capture_output=True)
+    assert "`besom ls --solo` lists the runs outside of sweeps" in invoke("ls").stderr
+    [run] = _json(invoke, "ls", "--solo")
+    assert (run["sweep"], run["state"], run["summary"]) == (None, "finished", {"loss": 0})
+    title, line = invoke("ls", "--solo").stdout.splitlines()
+    assert title.split() == ["#", "id", "state", "metric", "time", "parameters"]
+    assert line.split()[1:3] == [run["id"], "finished"]
+    assert line.endswith("x=3 bad=null")
+    assert invoke("ls", "abcdef", "--solo").exit_code == 2
+    assert "no such runs" in invoke("ls", "--solo", "--state", "failed").stderr
 
 
 def test_more_runs_than_the_space_has_are_not_out_of_it(

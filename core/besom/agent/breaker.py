@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from besom.agent.options import AgentOptions
 from besom.errors import UsageError
-from besom.records import RunState
+from besom.records import GOOD_ENDINGS, RunState
 
 FLAPPING_FAILURES = 3
 FLAPPING_SECONDS = 60.0
@@ -31,7 +31,7 @@ class Breaker:
 
     def record(self, state: RunState, *, now: float) -> None:
         """Take note of how a run ended; `now` is in seconds on the clock of the constructor's."""
-        if state in (RunState.FINISHED, RunState.STOPPED):
+        if state in GOOD_ENDINGS:
             self._good += 1
             self._consecutive = 0
         elif state is RunState.FAILED:

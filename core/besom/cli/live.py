@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from besom.cli.output import assignments, duration, number, rich_table
 from besom.cli.rows import constants_of, done_of, run_columns, run_json, run_words
-from besom.records import ENDED, Progress, Run, RunState, Sweep, SweepState
+from besom.records import ENDED, GOOD_ENDINGS, Progress, Run, RunState, Sweep, SweepState
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from besom.store.base import Store
 
 OVER = frozenset({SweepState.FINISHED, SweepState.STOPPED, SweepState.CANCELED})
-MAY_BE_BEST = frozenset({RunState.FINISHED, RunState.STOPPED})
 PAGE = 2000  # ended runs read at one refresh: a large sweep's past appears over several
 REMEMBERED = 50  # latest runs shown, and those whose durations foretell the end
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -85,7 +84,7 @@ class Watcher:
         for run in ended:
             self._seen = run.changed
             self._latest.append(run)
-            if sweep.metric is None or run.value is None or run.state not in MAY_BE_BEST:
+            if sweep.metric is None or run.value is None or run.state not in GOOD_ENDINGS:
                 continue
             if not sweep.metric.feasible(run.summary):
                 continue

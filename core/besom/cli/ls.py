@@ -21,6 +21,7 @@ from besom.records import RunState
     type=click.Choice([state.value for state in RunState]),
     help="Only the runs in this state; may be given several times.",
 )
+@click.option("--solo", is_flag=True, help="The runs outside every sweep, of programs run by themselves.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many.")
 @json_option
 @pass_session
@@ -31,10 +32,15 @@ def ls(
     states: tuple[str, ...],
     limit: int | None,
     *,
+    solo: bool,
     as_json: bool,
 ) -> None:
     """List the sweeps, newest first, or the runs of SWEEP, in the order they began."""
-    if sweep is None:
+    if sweep and solo:
+        raise click.UsageError(f"--solo lists runs of no sweep; leave out {sweep} or --solo")
+    if solo:
+        _list_runs(session, None, states, limit, as_json=as_json)
+    elif sweep is None:
         if states:
             raise click.UsageError("--state chooses among the runs of a sweep: besom ls SWEEP --state ...")
         _list_sweeps(session, project, limit, as_json=as_json)
@@ -55,19 +61,21 @@ def _list_sweeps(session: Session, project: str | None, limit: int | None, *, as
         elif sweeps:
             print_table(SWEEP_COLUMNS, [sweep_words(one, store.progress(one.id)) for one in sweeps])
         else:
-            say(f"no sweeps in {session.shown}")
+            solo = bool(store.list_runs(None, limit=1))
+            hint = "; `besom ls --solo` lists the runs outside of sweeps" if solo else ""
+            say(f"no sweeps in {session.shown}{hint}")
 
 
 def _list_runs(
-    session: Session, word: str, states: tuple[str, ...], limit: int | None, *, as_json: bool
+    session: Session, word: str | None, states: tuple[str, ...], limit: int | None, *, as_json: bool
 ) -> None:
     with session.open() as store:
-        sweep = find_sweep(store, word)
+        sweep = find_sweep(store, word) if word else None
         chosen = [RunState(state) for state in states] or None
-        runs = store.list_runs(sweep.id, states=chosen, limit=limit)
+        runs = store.list_runs(sweep.id if sweep else None, states=chosen, limit=limit)
         if as_json:
             print_json([run_json(run) for run in runs])
         elif runs:
             print_runs(sweep, runs)
         else:
-            say(f"sweep {sweep.id} has no such runs yet")
+            say(f"sweep {sweep.id} has no such runs yet" if sweep else "there are no such runs")

@@ -99,14 +99,14 @@ def run_words(run: Run, *, hidden: Container[str] = ()) -> Sequence[str]:
         run.state.value,
         number(run.value),
         duration(seconds_of(run)),
-        assignments(run.params, hidden=hidden),
+        assignments(run.params or run.config, hidden=hidden),
     )
 
 
-def print_runs(sweep: Sweep, runs: Iterable[Run]) -> None:
-    """Print a table of a sweep's runs."""
-    hidden = constants_of(sweep)
-    columns = run_columns(sweep.metric.name if sweep.metric else None)
+def print_runs(sweep: Sweep | None, runs: Iterable[Run]) -> None:
+    """Print a table of a sweep's runs, or of runs outside every sweep."""
+    hidden = constants_of(sweep) if sweep else frozenset[str]()
+    columns = run_columns(sweep.metric.name if sweep and sweep.metric else None)
     print_table(columns, [run_words(run, hidden=hidden) for run in runs])
 
 

@@ -11,7 +11,7 @@ import click
 from besom.cli.options import agent_options, to_agent_options
 from besom.cli.output import counted, is_terminal, say
 from besom.cli.session import Session, pass_session
-from besom.records import ENDED, Progress, RunState, Sweep, SweepState
+from besom.records import BAD_ENDINGS, ENDED, GOOD_ENDINGS, Progress, Sweep, SweepState
 
 if TYPE_CHECKING:
     from besom.agent import AgentOptions, AgentResult
@@ -63,8 +63,7 @@ def sweep_of_file(store: Store, config: SweepConfig) -> Sweep | None:
 
 
 def _all_failed(progress: Progress) -> bool:
-    good = progress.count(RunState.FINISHED, RunState.STOPPED)
-    return not good and progress.count(RunState.FAILED, RunState.CRASHED) > 0
+    return progress.count(*BAD_ENDINGS) > 0 and not progress.count(*GOOD_ENDINGS)
 
 
 def _create(store: Store, config: SweepConfig) -> Sweep:
@@ -115,7 +114,7 @@ def _conclude(store: Store, sweep: Sweep, file: Path) -> None:
         say("")
         print_best(sweep, best, command_of(sweep, best))
     progress = store.progress(sweep.id)
-    if failed := progress.count(RunState.FAILED, RunState.CRASHED):
+    if failed := progress.count(*BAD_ENDINGS):
         again = f"besom retry {sweep.id} && besom agent {sweep.id}"
         say(f"{counted(failed, 'run')} failed; run again with: {again}")
     if sweep.state in UNFINISHED:

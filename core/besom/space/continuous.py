@@ -63,9 +63,7 @@ class Continuous(ABC):
 
 
 @dataclass(frozen=True)
-class Uniform(Continuous):
-    """Every number from `low` to `high`, equally likely."""
-
+class _Bounded(Continuous):
     low: float
     high: float
 
@@ -73,6 +71,11 @@ class Uniform(Continuous):
     def bounds(self) -> tuple[float, float]:
         """The lowest and the highest value."""
         return self.low, self.high
+
+
+@dataclass(frozen=True)
+class Uniform(_Bounded):
+    """Every number from `low` to `high`, equally likely."""
 
     def ppf(self, u: float) -> float:
         """Give the value at quantile `u`; both bounds are hit exactly."""
@@ -89,16 +92,8 @@ class Uniform(Continuous):
 
 
 @dataclass(frozen=True)
-class LogUniform(Continuous):
+class LogUniform(_Bounded):
     """Numbers from `low` > 0 to `high` whose logarithm is uniform."""
-
-    low: float
-    high: float
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The lowest and the highest value."""
-        return self.low, self.high
 
     def ppf(self, u: float) -> float:
         """Give the value at quantile `u`; never an ulp outside the bounds."""
