@@ -133,6 +133,20 @@ def test_a_run_without_a_value_on_the_axis_is_not_judged_and_says_so(store: Stor
     )
 
 
+def test_a_run_that_never_logs_the_resource_is_warned_once(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    sweep = new_sweep(store, {**ASHA, "resource": "epok"})
+    run = claimed(store, sweep)
+    with caplog.at_level("WARNING"):
+        report(store, sweep, run, 3.0, 2.0)
+        assert caplog.text == ""
+    other = claimed(store, sweep)
+    with caplog.at_level("WARNING"):
+        report(store, sweep, other, *[1.0] * 9)
+    assert caplog.text.count("it logs loss, but no epok, which the sweep's resource names") == 1
+
+
 def test_a_stop_by_hand_is_told_as_one(store: Store) -> None:
     sweep = new_sweep(store, ASHA)
     run = claimed(store, sweep)

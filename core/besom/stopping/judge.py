@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ from besom.stopping.track import Track
 if TYPE_CHECKING:
     from besom.store.base import Store
 
+log = logging.getLogger(__name__)
+
+UNPLACED = 3  # values of the metric without one of the resource, before a run is warned
 PAGE = 1000  # rows read at a time, so that memory stays flat
 
 
@@ -28,6 +32,7 @@ class Judge:
     seen: int | None = None  # highest seq judged; None until the first report
     latest: Point | None = None
     own: dict[int, float] = field(default_factory=dict[int, float])
+    warned: bool = False
 
     def unseen(self, rows: Sequence[HistoryRow]) -> Sequence[HistoryRow]:
         """Give the rows that were not judged yet; to be called before they are stored."""
@@ -43,6 +48,7 @@ class Judge:
             self.seen = row.seq
             point = self.track.point(row)
             if point is None:
+                self._warn_of_unplaced()
                 continue
             self.latest = point
             for rung, mark in self.stopper.marks(point):
@@ -52,6 +58,19 @@ class Judge:
                 verdict = self.verdict(point)
                 reason = verdict.reason if verdict.stop else None
         return reason
+
+    def _warn_of_unplaced(self) -> None:
+        """Say once that what runs are compared by is not logged: nothing would be stopped, in silence."""
+        if self.track.unplaced < UNPLACED or self.warned:
+            return
+        self.warned = True
+        log.warning(
+            "early termination cannot judge run %s: it logs %s, but no %s, which the sweep's resource names;"
+            " log that in the same call or before",
+            self.lease.run_id,
+            self.track.metric.name,
+            self.track.resource,
+        )
 
     def verdict(self, point: Point) -> Verdict:
         """Judge a point as the rungs stand now; leaves no marks."""

@@ -25,6 +25,7 @@ class Track:
     best: float = float("inf")
     step: int | None = None  # of the latest value; a step that is logged in parts counts once
     reached: float | None = None  # latest value of the resource key
+    unplaced: int = 0  # values that came before the first one of the resource key
     since: float = 0.0
     furthest: float = 0.0
     reference: float = float("inf")
@@ -36,7 +37,10 @@ class Track:
             here = float(row.step) if self.resource == "step" else metric_value(row.data, self.resource)
             self.reached = self.reached if here is None else here
         value = reported_value(row.data, self.metric.name)
-        if value is None or (self.resource is not None and self.reached is None):
+        if value is None:
+            return None
+        if self.resource is not None and self.reached is None:
+            self.unplaced += 1
             return None
         return self._point(row.step, value if self.metric.goal == "minimize" else -value)
 
