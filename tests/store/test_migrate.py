@@ -222,7 +222,7 @@ def test_the_command_moves_a_store_and_says_how_much(tmp_path: Path, postgres_ur
     store.close()
     done = CliRunner().invoke(cli, ["migrate", url, postgres_url])
     assert done.exit_code == 0, done.output
-    assert "1 sweeps, 1 runs, 0 history rows, 2 waiting suggestions copied" in done.output
+    assert "1 sweep, 1 run, 0 history rows, 2 waiting suggestions copied" in done.output
     again = CliRunner().invoke(cli, ["migrate", postgres_url, url])
     assert again.exit_code != 0
     missing = CliRunner().invoke(cli, ["migrate", f"sqlite:///{tmp_path}/none.db", postgres_url])

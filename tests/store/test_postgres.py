@@ -69,8 +69,9 @@ def test_what_libpq_cannot_read_is_a_usage_error() -> None:
 
 
 def test_a_server_that_is_not_there_is_a_store_error(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="is the server there"):
+    with pytest.raises(StoreError, match="is the server there") as caught:
         open_postgres(f"postgresql://me:secret@/db?host={tmp_path}")
+    assert str(caught.value).lower().count("is the server") == 1
 
 
 def test_a_database_that_is_not_there_is_said_how_to_make(postgres: PostgresServer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from besom.cli.output import say
+from besom.cli.output import counted, say
 
 
 @click.command()
@@ -35,9 +35,9 @@ def migrate(source: str, destination: str, *, running: bool) -> None:
     finally:
         old.close()
     shown = Session(destination).shown
-    counted = ", ".join(f"{moved.rows[table]} {name}" for table, name in _SHOWN.items())
-    say(f"{counted} copied to {shown}")
+    rows = ", ".join(counted(moved.rows[table], name) for table, name in _SHOWN.items())
+    say(f"{rows} copied to {shown}")
     say(f"agents and commands find them with --store {shown}, or BESOM_STORE")
 
 
-_SHOWN = {"sweep": "sweeps", "run": "runs", "history": "history rows", "suggestion": "waiting suggestions"}
+_SHOWN = {"sweep": "sweep", "run": "run", "history": "history row", "suggestion": "waiting suggestion"}

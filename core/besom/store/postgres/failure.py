@@ -27,7 +27,7 @@ def explain(error: Exception, where: str) -> Exception:
     if not isinstance(error, psycopg.Error):
         return error
     state = error.sqlstate or ""
-    said = " ".join(str(error).split())
+    said = _said(error)
     if state == "53100":
         return StoreFullError(
             f"{where}: no space left on the server's disk; nothing was written. "
@@ -39,3 +39,9 @@ def explain(error: Exception, where: str) -> Exception:
         return error  # a fault of ours
     advice = next((advice for *signs, advice in ADVICE if all(sign in said for sign in signs)), "")
     return StoreError(f"{where}: {said}" + (f": {advice}" if advice else ""))
+
+
+def _said(error: Exception) -> str:
+    """Give its message in one line, without libpq's own advice."""
+    lines = [" ".join(line.split()) for line in str(error).splitlines()]
+    return " ".join(line for line in lines if not line.startswith("Is the server running"))
