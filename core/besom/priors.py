@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from besom.errors import StateError, UsageError
 from besom.records import ENDED, GOOD_ENDINGS, Metric, Outcome, Params, Run, RunState, Suggestion
+from besom.space.parameters import parents_first
 from besom.summarize import lookup, summary_value
 
 if TYPE_CHECKING:
@@ -79,12 +80,16 @@ def add_priors(store: Store, sweep_id: str, config: SweepConfig, priors: Sequenc
 
 def _prior_suggestion(config: SweepConfig, run: Run) -> Suggestion:
     """Give the point of the new space that a prior run stands for, else its parameters with their own key."""
-    params = {**run.config, **run.params}
-    flat = config.space.flatten(params)
-    point = whole_point(config.space, {name: flat[name] for name in flat if name in config.space.parameters})
-    if config.space.check(point):
-        return Suggestion(f"prior:{run.id}", run.params or params)
-    return config.space.suggestion(point)
+    space = config.space
+    flat = space.flatten(run.config) | space.flatten(run.params)
+    known: dict[str, Any] = {}
+    for parameter in parents_first(tuple(space.parameters.values())):
+        if parameter.name in flat and parameter.active(known):
+            known[parameter.name] = flat[parameter.name]
+    point = whole_point(space, known)
+    if space.check(point):
+        return Suggestion(f"prior:{run.id}", run.params or run.config)
+    return space.suggestion(point)
 
 
 def whole_point(space: SearchSpace, params: Params) -> Params:

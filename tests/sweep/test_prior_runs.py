@@ -65,6 +65,28 @@ def test_a_prior_run_that_is_no_point_of_the_space_is_kept_all_the_same(
     assert len(play(sweep)) == 2
 
 
+def test_what_a_run_did_not_vary_and_what_the_new_space_leaves_out_is_filled_in_and_left_out(
+    store: Store, new_sweep: NewSweep, config: Config
+) -> None:
+    nested = {"model": {"parameters": {"depth": {"values": [1, 2]}}}, "momentum": {"value": 0.9}}
+    old = new_sweep(parameters=nested)
+    run = Scheduler(store, old.id, agent_id="a").claim()
+    assert isinstance(run, Run)
+    depth = run.params["model"]["depth"]
+    store.set_run_config(run.lease, {"model": {"depth": depth, "width": 64}, "momentum": 0.9, "opt": "adam"})
+    store.finish(run.lease, Outcome(RunState.FINISHED, summary={"loss": 1.0}, value=1.0))
+    wider = config(
+        parameters={
+            "model": {"parameters": {"depth": {"values": [1, 2]}, "width": {"values": [64, 128]}}},
+            "opt": {"values": ["adam", "sgd"]},
+            "momentum": {"values": [0.0, 0.9], "when": {"opt": "sgd"}},
+        }
+    )
+    [prior] = store.list_runs(create_sweep(store, wider, prior_runs=[run.id]).id)
+    assert prior.params == {"model": {"depth": depth, "width": 64}, "opt": "adam"}
+    assert prior.key == wider.space.suggestion(prior.params).key
+
+
 def test_a_run_outside_every_sweep_can_be_a_prior_run_by_its_config(
     store: Store, config: Config, play: Play
 ) -> None:
