@@ -91,6 +91,8 @@ def sweep(
 
     The runs named in `prior_runs` count as runs of the sweep that have ended already.
     """
+    import logging
+
     from besom.store import open_store
     from besom.sweep import create_sweep
     from besom.sweepfile import from_mapping, load
@@ -99,6 +101,8 @@ def sweep(
         read = load(os.fspath(sweep))
     else:
         read = from_mapping(sweep() if callable(sweep) else sweep)
+    for warning in read.warnings:
+        logging.getLogger("besom").warning(warning)
     store = open_store()
     try:
         return create_sweep(

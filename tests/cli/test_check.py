@@ -62,6 +62,15 @@ def test_check_warns_of_what_is_allowed_but_odd(invoke: Invoke, folder: Path) ->
     assert invoke("check", "odd.yaml").stderr.count("warning: ") == 4
 
 
+def test_what_has_no_effect_is_told_wherever_the_file_is_read(invoke: Invoke, folder: Path) -> None:
+    with (folder / "sweep.yaml").open("a") as file:
+        file.write("controller: {type: local}\n")
+    told = "sweep.yaml:7:1: controller is W&B's own and has no effect"
+    assert told in json.loads(invoke("check", "sweep.yaml", "--json").stdout)["warnings"]
+    for command in (["check"], ["sweep"], ["run", "--new"]):
+        assert f"warning: {told}\n" in invoke(*command, "sweep.yaml").stderr
+
+
 def test_conditions_and_constraints_are_shown(invoke: Invoke, folder: Path) -> None:
     (folder / "when.yaml").write_text(
         "program: train.py\nmethod: grid\nmetric: {name: loss}\nparameters:\n"

@@ -115,6 +115,18 @@ def test_a_run_is_shown(invoke: Invoke, swept: str) -> None:
     assert [attempt["state"] for attempt in run["attempts"]] == ["finished"]
 
 
+def test_a_run_that_failed_is_listed_with_its_reason(invoke: Invoke, call: Call, folder: Path) -> None:
+    text = (folder / "sweep.yaml").read_text()
+    (folder / "sweep.yaml").write_text(text + "  bad: {value: 2}\nmax_attempts: 2\n")
+    call("run", "sweep.yaml")
+    [sweep] = _json(invoke, "ls")
+    title, _, failed, *_ = invoke("ls", sweep["id"]).stdout.splitlines()
+    assert title.endswith("why")
+    assert failed.endswith("  ValueError: this x is bad")
+    shown = invoke("show", failed.split()[1]).stdout.splitlines()
+    assert [line for line in shown if line.endswith("s  ValueError: this x is bad")] == shown[-2:]
+
+
 def test_a_run_that_waits_takes_no_time(invoke: Invoke, call: Call, swept: str) -> None:
     run_id = _json(invoke, "best", swept)["id"]
     call("retry", swept, run_id)

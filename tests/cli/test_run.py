@@ -46,6 +46,31 @@ def test_the_same_command_continues_the_sweep(call: Call) -> None:
     assert sweep["runs"] == {"finished": 4}
 
 
+def test_a_target_that_is_reached_is_told(call: Call, folder: Path) -> None:
+    text = (folder / "sweep.yaml").read_text()
+    (folder / "sweep.yaml").write_text(text.replace("minimize", "minimize, target: 1"))
+    done = call("run", "sweep.yaml")
+    assert "the sweep's target is reached: loss 1" in done.stderr
+    assert "2 runs" not in done.stderr
+
+
+def test_several_goals_end_with_the_runs_that_none_beats(call: Call, folder: Path) -> None:
+    (folder / "train.py").write_text(
+        "import besom\nwith besom.init() as run:\n    x = run.config.x\n    run.log({'loss': x, 'time': 9 - x})\n"
+    )
+    text = (folder / "sweep.yaml").read_text()
+    (folder / "sweep.yaml").write_text(
+        text.replace("grid", "random").replace(
+            "metric: {name: loss, goal: minimize}", "metrics: [{name: loss}, {name: time}]"
+        )
+    )
+    assert "loss, minimize; time, minimize" in call("check", "sweep.yaml").stdout
+    titles, *front = call("run", "sweep.yaml").stdout.splitlines()
+    assert titles.split() == ["run", "loss", "time", "parameters"]
+    assert [line.split()[1:3] for line in front] == [["1", "8"], ["2", "7"], ["3", "6"], ["4", "5"]]
+    assert "loss, minimize; time, minimize" in call("show", _sweeps(call)[0]["id"]).stdout
+
+
 def test_why_it_left_is_said_once(call: Call, folder: Path) -> None:
     (folder / "train.py").write_text("raise SystemExit('no data here')")
     assert call("run", "sweep.yaml").stderr.count("3 runs failed within") == 1

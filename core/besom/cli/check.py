@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from besom.cli.output import Column, json_option, print_fields, print_json, print_table, say, shell_words
+from besom.cli.output import (
+    Column,
+    json_option,
+    print_fields,
+    print_json,
+    print_table,
+    say,
+    say_warnings,
+    shell_words,
+)
+from besom.cli.rows import aims
 from besom.errors import BesomError, UsageError
 from besom.records import Observation, Params
 
@@ -59,8 +69,7 @@ def check(file: Path, *, no_program: bool, as_json: bool) -> None:
         _print_space(config)
         click.echo()
         _print_summary(config, command)
-        for warning in warnings:
-            say(f"warning: {warning}")
+        say_warnings(warnings)
         for fault in faults or ():
             say(f"{file}: {fault}")
         if faults == []:
@@ -85,7 +94,7 @@ def _print_space(config: SweepConfig) -> None:
 def _print_summary(config: SweepConfig, command: list[str] | None) -> None:
     fields = {
         "method": config.method,
-        "metric": f"{config.metric.name}, {config.metric.goal}" if config.metric else "-",
+        "metric": aims(config.metrics or (config.metric,)) if config.metric else "-",
         "constraints": "\n".join(config.constraints),
         "Est. Runs": "no end in sight" if config.expected_runs is None else f"{config.expected_runs:,}",
         "first run": shell_words(command) + _chance(config) if command else "",
@@ -166,6 +175,7 @@ def _ask(config: SweepConfig, params: Params, warnings: list[str]) -> list[str] 
 def _warnings(config: SweepConfig, params: Params | None) -> Iterator[str]:
     from besom.agent.command import program_folder, unknown_macros
 
+    yield from config.warnings
     if params is None:
         yield "no point of the space was found that its constraints allow"
     if config.metric is None:

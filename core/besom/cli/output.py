@@ -48,6 +48,12 @@ def say(message: str) -> None:
     click.echo(message, err=True)
 
 
+def say_warnings(warnings: Iterable[str]) -> None:
+    """Tell what is allowed but ill-advised."""
+    for warning in warnings:
+        say(f"warning: {warning}")
+
+
 def print_json(value: Any) -> None:
     """Print one JSON document, readable by people."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str))

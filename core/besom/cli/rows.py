@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from besom.cli.output import Column, age, assignments, duration, number, print_table
-from besom.records import ENDED, Progress, Run, RunState, Sweep
+from besom.records import ENDED, Metric, Progress, Run, RunState, Sweep
 
 if TYPE_CHECKING:
     from besom.store.base import Store
@@ -70,6 +70,11 @@ def sweep_json(store: Store, sweep: Sweep) -> dict[str, Any]:
     }
 
 
+def aims(goals: Iterable[Metric]) -> str:
+    """Give what a sweep optimizes, as `loss, minimize; accuracy, maximize`."""
+    return "; ".join(f"{metric.name}, {metric.goal}" for metric in goals)
+
+
 def run_columns(metric: str | None) -> Sequence[Column]:
     """Give the columns of a table of runs; the metric's bears its name."""
     return (
@@ -104,10 +109,21 @@ def run_words(run: Run, *, hidden: Container[str] = ()) -> Sequence[str]:
 
 
 def print_runs(sweep: Sweep | None, runs: Iterable[Run]) -> None:
-    """Print a table of a sweep's runs, or of runs outside every sweep."""
+    """Print a table of a sweep's runs, or of runs outside every sweep; where any has one, with its reason."""
+    shown = list(runs)
     hidden = constants_of(sweep) if sweep else frozenset[str]()
     columns = run_columns(sweep.metric.name if sweep and sweep.metric else None)
-    print_table(columns, [run_words(run, hidden=hidden) for run in runs])
+    rows = [run_words(run, hidden=hidden) for run in shown]
+    reasons = [reason(run.error or run.stop_reason) for run in shown]
+    if any(reasons):
+        columns = (*columns, Column("why", flexible=True))
+        rows = [(*row, why) for row, why in zip(rows, reasons, strict=True)]
+    print_table(columns, rows)
+
+
+def reason(text: str | None) -> str:
+    """Give why a run ended in one line: of a traceback its last, the exception."""
+    return text.strip().splitlines()[-1] if text and text.strip() else ""
 
 
 def seconds_of(run: Run) -> float | None:

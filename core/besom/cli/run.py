@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from besom.cli.options import agent_options, to_agent_options
-from besom.cli.output import counted, is_terminal, say
+from besom.cli.output import counted, is_terminal, say, say_warnings
 from besom.cli.session import Session, pass_session
+from besom.errors import NotFoundError
 from besom.records import BAD_ENDINGS, ENDED, GOOD_ENDINGS, Progress, Sweep, SweepState
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ def _create(store: Store, config: SweepConfig) -> Sweep:
     from besom.sweep import create_sweep
 
     check_program(config)
+    say_warnings(config.warnings)
     sweep = create_sweep(store, config)
     expected = "" if sweep.expected_runs is None else f", Est. Runs {sweep.expected_runs}"
     say(f"created sweep {sweep.id} ({sweep.name}): {sweep.method}{expected}")
@@ -106,13 +109,20 @@ def _work(store: Store, sweep: Sweep, options: AgentOptions, *, limit: int | Non
 
 
 def _conclude(store: Store, sweep: Sweep, file: Path) -> None:
-    """Print the best run, and what to do next."""
-    from besom.cli.best import command_of, print_best
+    """Print the best run, or those that none beats, and what to do next."""
+    from besom.cli.best import command_of, print_best, show_front
+    from besom.front import goals_of
 
-    best = store.best_run(sweep.id) if sweep.metric else None
-    if best:
+    goals, best = goals_of(sweep), store.best_run(sweep.id) if sweep.metric else None
+    if len(goals) > 1:
+        say("")
+        with suppress(NotFoundError):  # no run has ended with a value of each
+            show_front(store, sweep, goals, as_json=False)
+    elif best:
         say("")
         print_best(sweep, best, command_of(sweep, best))
+    if sweep.metric and best and best.value is not None and sweep.metric.reached(best.value):
+        say(f"the sweep's target is reached: {sweep.metric.name} {sweep.metric.target:g}")
     progress = store.progress(sweep.id)
     if failed := progress.count(*BAD_ENDINGS):
         again = f"besom retry {sweep.id} && besom agent {sweep.id}"

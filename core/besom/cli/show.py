@@ -21,8 +21,9 @@ from besom.cli.output import (
     print_table,
     scalar,
 )
-from besom.cli.rows import done_of, print_runs, run_json, seconds_of, sweep_json
+from besom.cli.rows import aims, done_of, print_runs, reason, run_json, seconds_of, sweep_json
 from besom.cli.session import Session, pass_session
+from besom.front import goals_of
 from besom.records import Agent, Attempt, Progress, Run, RunState, Segment, Sweep
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _show_sweep(store: Store, sweep: Sweep, *, as_json: bool) -> None:
             "sweep": f"{sweep.id}  {sweep.name}",
             "state": progress.state.value,
             "method": sweep.method,
-            "metric": f"{sweep.metric.name}, {sweep.metric.goal}" if sweep.metric else "-",
+            "metric": aims(goals_of(sweep)) or "-",
             "runs": f"{done_of(progress)}  {counts(progress)}".rstrip(),
             "best": f"{number(best.value)}  run {best.number} ({best.id})" if best else "-",
             "folder": sweep.folder or "-",
@@ -171,7 +172,7 @@ def _attempt_words(attempt: Attempt) -> tuple[str, ...]:
         number(attempt.value),
         moment(attempt.started),
         duration(attempt.ended - attempt.started) if attempt.ended else "-",
-        attempt.error or "",
+        reason(attempt.error),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from besom.cli.lookup import find_run, find_sweep
-from besom.cli.output import counted, say
+from besom.cli.output import counted, say, say_warnings
 from besom.cli.session import Session, pass_session
 from besom.errors import UsageError
 
@@ -76,6 +76,7 @@ def _create(
     from besom.sweepfile import load
 
     config = load(file)
+    say_warnings(config.warnings)
     if name:
         config = dataclasses.replace(config, name=name)
     with session.open(create=True) as store:

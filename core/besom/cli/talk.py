@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from besom.cli.live import Watcher, draw, rows_that_fit
 from besom.cli.output import assignments, console, duration, is_terminal, number, say
-from besom.cli.rows import constants_of
+from besom.cli.rows import constants_of, reason
 from besom.errors import StoreError
 from besom.records import Metric, Run, RunState, Sweep
 
@@ -50,7 +50,7 @@ def _ending(event: AgentEvent, run: Run, metric: Metric | None) -> str:
         words += f", {metric.name} {number(run.value)}"
     error = event.outcome.error if event.outcome else run.error
     if state is RunState.FAILED and error:
-        words += f": {error.strip().splitlines()[-1]}"
+        words += f": {reason(error)}"
     if state is RunState.FAILED:
         words += f" (besom logs {run.id})"
     return words
