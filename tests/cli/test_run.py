@@ -56,7 +56,8 @@ def test_a_target_that_is_reached_is_told(call: Call, folder: Path) -> None:
 
 def test_several_goals_end_with_the_runs_that_none_beats(call: Call, folder: Path) -> None:
     (folder / "train.py").write_text(
-        "import besom\nwith besom.init() as run:\n    x = run.config.x\n    run.log({'loss': x, 'time': 9 - x})\n"
+        "import besom\nwith besom.init() as run:\n"
+        "    run.log({'loss': run.config.x, 'time': 9 - run.config.x})\n"
     )
     text = (folder / "sweep.yaml").read_text()
     (folder / "sweep.yaml").write_text(
