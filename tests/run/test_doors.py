@@ -156,6 +156,11 @@ def test_a_sweep_may_be_a_function_or_a_file(store: Store, home: Any) -> None:
     assert store.get_sweep(besom.sweep("sweep.yaml")).method == "random"
 
 
+def test_what_a_sweep_says_in_vain_is_warned_of(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    besom.sweep({**SWEEP, "controller": {"type": "local"}})
+    assert caplog.messages == ["sweep config: controller is W&B's own and has no effect"]
+
+
 def test_an_agent_without_a_function_starts_the_program(store: Store, home: Any) -> None:
     (home / "train.py").write_text(
         "import besom\nwith besom.init() as run: run.log({'loss': run.config.lr})\n"
