@@ -141,6 +141,8 @@ def test_sweep_prints_the_id_alone_and_agent_runs_it(call: Call) -> None:
     assert sweep_id.isalnum()
     assert "Est. Runs 4" in made.stderr
     assert f"besom agent me/digits/{sweep_id}" in made.stderr
+    done = call("agent", "-p", "digits", "-e", "me", sweep_id, "--count", 1)
+    assert "1 finished" in done.stderr
     done = call("agent", f"me/digits/{sweep_id}")
     assert done.returncode == 0
     [sweep] = _sweeps(call)

@@ -236,6 +236,7 @@ def test_a_key_is_told_what_is_wrong_with_it(written: str, message: str) -> None
         ("method: grid\nmethod: grid\nparameters: {a: {value: 1}}", "2:1: 'method' is here a second time"),
         ("method: grid\n  parameters: x\n", "2:13: not YAML: mapping values are not allowed"),
         ("method: [grid\n", "not YAML"),
+        ("#" * 2**20 + "\n", "1:1: the file is too long; a sweep file has at most 1048576 bytes"),
         (
             "method: grid\nparameters:\n\tx: {values: [1]}\n",
             "3:1: not YAML: a tab, not spaces",

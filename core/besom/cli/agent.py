@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 @click.argument("sweep", required=False, shell_complete=complete_sweeps)
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="Leave after so many runs.")
 @agent_options
+@click.option("-p", "--project", expose_value=False, help="Accepted as in wandb; an id is enough.")
+@click.option("-e", "--entity", expose_value=False, help="The same.")
 @click.option("--queue", metavar="URL", help="Join the sweeps that messages of this SQS queue name.")
 @click.option(
     "--idle",

@@ -33,7 +33,7 @@ _CORE = "tag:yaml.org,2002:"
 def read_text(data: bytes | str, problems: Problems) -> str:
     """Give the text of a file: UTF-8, at most a MiB; SweepFileError otherwise."""
     if len(data) > MAX_BYTES:
-        message = f"the file has {len(data)} bytes; a sweep file has at most {MAX_BYTES}"
+        message = f"the file is too long; a sweep file has at most {MAX_BYTES} bytes"
         raise SweepFileError([problem_at(problems.source, Place(1, 1), message)])
     if isinstance(data, str):
         return data.removeprefix("\ufeff")
