@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 Call = Callable[..., subprocess.CompletedProcess[str]]
 Until = Callable[[Callable[[], bool]], None]
 
@@ -134,3 +136,13 @@ def test_agents_are_launched_here(
     until(lambda: _state(call, created) == "finished")
     assert call("launch", "moon", created).returncode == 3
     assert "launch local [OPTIONS] SWEEP [-- AGENT OPTIONS]" in call("launch", "local", "--help").stdout
+
+
+@pytest.mark.parametrize(("words", "said"), [(["--workres", 2], "--workers"), (["--count", 0], "x>=1")])
+def test_agents_are_not_launched_with_options_that_each_would_refuse(
+    call: Call, created: str, words: list[Any], said: str
+) -> None:
+    done = call("launch", "local", created, "--", *words)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stdout == ""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from besom.cli.lookup import complete_sweeps, find_sweep
 from besom.cli.output import say
 from besom.cli.session import Session
+
+if TYPE_CHECKING:
+    from besom.launch import AgentJob
 
 PLATFORMS = {
     # What `besom launch --help` says of each, so that it imports none of them.
@@ -95,6 +98,7 @@ def _launch(
     launcher = create_launcher(name, **{key: value for key, value in given.items() if value != ()})
     with session.open() as store:
         job = AgentJob(find_sweep(store, sweep).id, store.url, arguments)
+    _require_agent_options(job)
     if dry_run:
         click.echo(launcher.preview(job, jobs))
         return
@@ -102,3 +106,12 @@ def _launch(
         click.echo(launched.job_id)
         say(launched.description)
     say(f"follow them with: besom watch {job.sweep_id}")
+
+
+def _require_agent_options(job: AgentJob) -> None:
+    """Raise now what every agent would when its turn has come."""
+    from besom.cli import cli
+
+    agent = cli.get_command(click.Context(cli), "agent")
+    assert agent is not None
+    agent.make_context("besom agent", [job.sweep_id, *job.arguments])
