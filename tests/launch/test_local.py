@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,8 @@ def test_a_password_is_in_no_command_line(lab: Lab) -> None:
         assert "hunter2" not in LocalLauncher().preview(job, 1)
         (agent,) = LocalLauncher().launch(job, 1)
         pid = int(agent.job_id.partition("-")[0])
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        while not (words := Path(f"/proc/{pid}/cmdline").read_bytes()):
+            time.sleep(0.01)  # its exec is under way
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     assert b"abc" in words
