@@ -93,6 +93,7 @@ def test_the_first_ctrl_c_waits_for_the_runs(lab: Lab) -> None:
     (lab.folder / "go").touch()
     assert agent.wait(30) == 130
     assert lab.states(sweep) == [RunState.FINISHED]
+    assert "leaving received SIGINT; what runs may end, another interrupts it" in lab.agent_output()
 
 
 def test_the_second_ctrl_c_preempts_and_the_third_kills(lab: Lab) -> None:

@@ -287,7 +287,8 @@ class _Loop:
             return
         self.tier = self.tier + 1 if number == signal.SIGINT else max(2, self.tier + 1)
         name = signal.Signals(number).name
-        self._leave(f"received {name}")
+        may_end = self.jobs and self.tier == 1 and not forward
+        self._leave(f"received {name}" + ("; what runs may end, another interrupts it" if may_end else ""))
         self.exit_code = 128 + number  # also where it was leaving for another reason
         for job in self.jobs.values():
             if forward or self.tier >= 2:
