@@ -18,7 +18,7 @@ from besom.proposer import KEEP, Proposer, Refilled, depth, keep_ahead
 from besom.records import Batch, Outcome, Run, RunState, Sweep
 from besom.scheduler import Idle, Scheduler
 from besom.search.base import History
-from besom.search.bayes import Bayes
+from besom.search.bayes.method import Bayes
 from besom.store import Store
 from besom.sweep import extend_sweep, sweep_config
 from besom.sweepfile import from_mapping
@@ -227,7 +227,7 @@ def test_who_is_killed_while_it_asks_keeps_nobody_from_asking(store: Store, new_
     program = """
 import os, signal, sys
 import besom
-from besom.search.bayes import Bayes
+from besom.search.bayes.method import Bayes
 
 suggest = Bayes.suggest
 
