@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -133,6 +134,14 @@ def test_a_sweep_without_a_metric_runs_too(call: Call, folder: Path) -> None:
     best = call("best")
     assert best.returncode == 3
     assert "has no metric" in best.stderr
+
+
+def test_what_to_do_next_names_the_store_that_was_named(call: Call) -> None:
+    done = call("run", "sweep.yaml", "--count", 1, "--store", "my runs.db")
+    *_, go_on, look = done.stderr.splitlines()
+    assert go_on == "go on: besom run sweep.yaml --store 'my runs.db'"
+    words = shlex.split(look.removeprefix("all runs: besom "))
+    assert call(*words).stdout.splitlines()[1].split()[2] == "finished"
 
 
 def test_sweep_prints_the_id_alone_and_agent_runs_it(call: Call) -> None:

@@ -34,7 +34,8 @@ def enqueue(session: Session, sweep: str, values: tuple[str, ...], document: str
         params = _from_words(values) if document is None else _from_json(document)
         run = enqueue_run(store, found.id, params)
         click.echo(run.id)
-        say(f"run {run.id} waits with {assignments(run.params)}; run it with: besom agent {found.id}")
+        by = session.command("agent", found.id)
+        say(f"run {run.id} waits with {assignments(run.params)}; run it with: {by}")
 
 
 def _from_words(words: Sequence[str]) -> dict[str, Any]:

@@ -25,6 +25,5 @@ def extend(session: Session, sweep: str, file: Path) -> None:
     with session.open() as store:
         found = extend_sweep(store, find_sweep(store, sweep).id, config)
         done = done_of(store.progress(found.id))
-        say(
-            f"sweep {found.id} is at version {found.version}, runs {done}; go on with: besom agent {found.id}"
-        )
+        by = session.command("agent", found.id)
+        say(f"sweep {found.id} is at version {found.version}, runs {done}; go on with: {by}")

@@ -105,7 +105,7 @@ def _launch(
     for launched in launcher.launch(job, jobs):
         click.echo(launched.job_id)
         say(launched.description)
-    say(f"follow them with: besom watch {job.sweep_id}")
+    say(f"follow them with: {session.command('watch', job.sweep_id)}")
 
 
 def _require_agent_options(job: AgentJob) -> None:

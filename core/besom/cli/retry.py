@@ -35,6 +35,6 @@ def retry(session: Session, sweep: str, runs: tuple[str, ...], states: tuple[str
         for run in queued:
             click.echo(run.id)
         if queued:
-            say(f"{counted(len(queued), 'run')} to be run again by: besom agent {found.id}")
+            say(f"{counted(len(queued), 'run')} to be run again by: {session.command('agent', found.id)}")
         else:
             say(f"sweep {found.id} has no runs that are {' or '.join(state.value for state in chosen)}")

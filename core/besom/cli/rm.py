@@ -25,12 +25,12 @@ def rm(session: Session, runs: tuple[str, ...]) -> None:
     with session.open() as store:
         for run in [find_run(store, word) for word in runs]:
             remove_run(store, run.id)
-            say(f"run {run.id} is forgotten{_again(store, run.sweep_id)}")
+            say(f"run {run.id} is forgotten{_again(session, store, run.sweep_id)}")
 
 
-def _again(store: Store, sweep_id: str | None) -> str:
+def _again(session: Session, store: Store, sweep_id: str | None) -> str:
     if sweep_id is None:
         return ""
     open_again = store.get_sweep(sweep_id).state in {SweepState.PENDING, SweepState.RUNNING}
-    resume = "" if open_again else f"besom resume {sweep_id} && "
-    return f"; its point is run again by: {resume}besom agent {sweep_id}"
+    resume = "" if open_again else f"{session.command('resume', sweep_id)} && "
+    return f"; its point is run again by: {resume}{session.command('agent', sweep_id)}"

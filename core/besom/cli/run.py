@@ -41,7 +41,7 @@ def run(session: Session, /, file: Path, count: int | None, *, new: bool, **chos
     exit_code = 0
     with session.open(create=True) as store:
         sweep = None if new else sweep_of_file(store, config)
-        sweep = _create(store, config) if sweep is None else _continue(store, sweep)
+        sweep = _create(store, config) if sweep is None else _continue(session, store, sweep)
         left = None if count is None else count - store.progress(sweep.id).count(*ENDED)
         if sweep.state in UNFINISHED and (left is None or left > 0):
             result = _work(store, sweep, to_agent_options(left, **chosen), limit=count)
@@ -50,7 +50,7 @@ def run(session: Session, /, file: Path, count: int | None, *, new: bool, **chos
                 say(f"left early: {result.reason}")
         elif left is not None and left <= 0:
             say(f"sweep {sweep.id} has its runs; a larger --count goes on, --new starts another")
-        _conclude(store, store.get_sweep(sweep.id), file)
+        _conclude(session, store, store.get_sweep(sweep.id), file)
         exit_code = exit_code or int(_all_failed(store.progress(sweep.id)))
     raise click.exceptions.Exit(exit_code)
 
@@ -80,12 +80,13 @@ def _create(store: Store, config: SweepConfig) -> Sweep:
     return sweep
 
 
-def _continue(store: Store, sweep: Sweep) -> Sweep:
+def _continue(session: Session, store: Store, sweep: Sweep) -> Sweep:
     from besom.sweep import resume_sweep
 
     done = store.progress(sweep.id).count(*ENDED)
     if sweep.state not in UNFINISHED:
-        again = f", `besom resume {sweep.id}` goes on with it" if sweep.state is SweepState.STOPPED else ""
+        resume = f", `{session.command('resume', sweep.id)}` goes on with it"
+        again = resume if sweep.state is SweepState.STOPPED else ""
         verb = "has finished" if sweep.state is SweepState.FINISHED else f"is {sweep.state.value}"
         say(f"sweep {sweep.id} of this file {verb} after {counted(done, 'run')}; --new starts another{again}")
         return sweep
@@ -108,7 +109,7 @@ def _work(store: Store, sweep: Sweep, options: AgentOptions, *, limit: int | Non
         eyes.close()
 
 
-def _conclude(store: Store, sweep: Sweep, file: Path) -> None:
+def _conclude(session: Session, store: Store, sweep: Sweep, file: Path) -> None:
     """Print the best run, or those that none beats, and what to do next."""
     from besom.cli.best import command_of, print_best, show_front
     from besom.front import goals_of
@@ -125,8 +126,8 @@ def _conclude(store: Store, sweep: Sweep, file: Path) -> None:
         say(f"the sweep's target is reached: {sweep.metric.name} {sweep.metric.target:g}")
     progress = store.progress(sweep.id)
     if failed := progress.count(*BAD_ENDINGS):
-        again = f"besom retry {sweep.id} && besom agent {sweep.id}"
+        again = f"{session.command('retry', sweep.id)} && {session.command('agent', sweep.id)}"
         say(f"{counted(failed, 'run')} failed; run again with: {again}")
     if sweep.state in UNFINISHED:
-        say(f"go on: besom run {file}")
-    say(f"all runs: besom ls {sweep.id}")
+        say(f"go on: {session.command('run', file)}")
+    say(f"all runs: {session.command('ls', sweep.id)}")

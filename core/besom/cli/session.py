@@ -35,6 +35,13 @@ class Session:
 
         return hide_password(self.url)
 
+    def command(self, *words: object) -> str:
+        """Give a besom command for a person to run next, on the store that this call was told of."""
+        from besom.cli.output import shell_words
+
+        told = ("--store", self.shown) if self.store else ()
+        return shell_words(["besom", *map(str, words), *told])
+
     @property
     def is_sqlite(self) -> bool:
         """Say whether the store is a SQLite file."""

@@ -41,12 +41,12 @@ def show(session: Session, id: str, *, as_json: bool) -> None:  # noqa: A002 - t
     with session.open() as store:
         found = find_any(store, id)
         if isinstance(found, Sweep):
-            _show_sweep(store, found, as_json=as_json)
+            _show_sweep(session, store, found, as_json=as_json)
         else:
             _show_run(store, found, as_json=as_json)
 
 
-def _show_sweep(store: Store, sweep: Sweep, *, as_json: bool) -> None:
+def _show_sweep(session: Session, store: Store, sweep: Sweep, *, as_json: bool) -> None:
     agents = store.list_agents(sweep.id)
     if as_json:
         more = {
@@ -75,7 +75,7 @@ def _show_sweep(store: Store, sweep: Sweep, *, as_json: bool) -> None:
         click.echo()
         print_runs(sweep, runs)
         if (hidden := progress.count() - len(runs)) > 0:
-            click.echo(f"and {hidden} more: besom ls {sweep.id}")
+            click.echo(f"and {hidden} more: {session.command('ls', sweep.id)}")
 
 
 def counts(progress: Progress) -> str:

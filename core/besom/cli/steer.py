@@ -19,7 +19,7 @@ def pause(session: Session, sweep: str) -> None:
 
     with session.open() as store:
         found = pause_sweep(store, find_sweep(store, sweep).id)
-        say(f"sweep {found.id} is paused; go on with: besom resume {found.id}")
+        say(f"sweep {found.id} is paused; go on with: {session.command('resume', found.id)}")
 
 
 @click.command()
@@ -31,7 +31,8 @@ def resume(session: Session, sweep: str) -> None:
 
     with session.open() as store:
         found = resume_sweep(store, find_sweep(store, sweep).id)
-        say(f"sweep {found.id} is {found.state.value}; an agent joins it with: besom agent {found.id}")
+        by = session.command("agent", found.id)
+        say(f"sweep {found.id} is {found.state.value}; an agent joins it with: {by}")
 
 
 @click.command()

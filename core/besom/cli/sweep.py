@@ -89,7 +89,7 @@ def _create(
         expected = "no end in sight" if made.expected_runs is None else f"Est. Runs {made.expected_runs}"
         begun = f", {counted(len(prior), 'prior run')}" if prior else ""
         say(f"sweep {made.id} ({made.name}), {expected}{begun}")
-        say(f"run it with: besom agent {_path(made)}")
+        say(f"run it with: {session.command('agent', _path(made))}")
 
 
 def _matching_runs(store: Store, words: tuple[str, ...], expression: str) -> list[str]:
