@@ -137,6 +137,15 @@ def test_wrong_settings_are_told(settings: dict[str, Any], message: str) -> None
     assert message in str(caught.value)
 
 
+def test_without_ax_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(name: str) -> None:
+        assert name == "ax"
+
+    monkeypatch.setattr("importlib.util.find_spec", nothing)
+    with pytest.raises(UsageError, match=r"pip install 'besom\[ax\]'"):
+        create_method(_config({"x": {"min": 0.0, "max": 1.0}}))
+
+
 def test_a_wrong_setting_is_told_with_its_place() -> None:
     text = """
 method: ax
