@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from scipy import optimize as scipy_optimize
 
-from besom.search.bayes.acquisition import CAUTION, Acquisition, Trust, log_improvement
+from besom.search.bayes.acquisition import CAUTION, Acquisition, Trust, improvement, log_improvement
 from besom.search.bayes.encoding import Axis, Domain, Parent
 from besom.search.bayes.gp import Likelihood, Posterior, Priors, fit
 from besom.search.bayes.kernel import squared_distances
 from besom.search.bayes.model import Evidence, acquisition, choose, fit_models
 from besom.search.bayes.outputs import TAILS, standardize
-from besom.search.bayes.region import FIRST, LARGEST, region, side_length
+from besom.search.bayes.propose import Effort, Search, candidates, maximize
+from besom.search.bayes.region import FIRST, LARGEST, Box, region, side_length
 
 optimize: Any = scipy_optimize
 
@@ -85,6 +86,38 @@ def test_log_improvement_stays_finite_and_grows_where_the_plain_formula_underflo
     found = log_improvement(z)
     assert np.isfinite(found).all()
     assert (np.diff(found) > 0).all()
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 20.0, 31.0, 900.0, 1100.0, 1e5])
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_the_slope_of_log_improvement_is_right_however_hopeless_or_certain_it_is(
+    sign: float, size: float
+) -> None:
+    z, step = sign * size, 1e-4 * size
+    _, chance, density = improvement(np.array([z]))
+    below, above = log_improvement(np.array([z - step, z + step]))
+    assert np.allclose(chance, (above - below) / (2 * step), rtol=1e-4)
+    assert np.allclose(
+        density + z * chance, 1.0, rtol=0.0, atol=1e-5 * max(density[0], 1.0)
+    )  # h = phi + z Phi
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_single_change_makes_the_point_that_is_found_more_promising(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    points, none = some_points(15, seed), np.empty((0, 5))
+    evidence = Evidence(points, rng.normal(size=15), none, none)
+    target = acquisition(MIXED, evidence, fit_models(MIXED, evidence))
+    whole = Box(np.zeros(4), np.ones(4))
+    starts = candidates(MIXED, points[:3], whole, Effort(), rng)
+    rows, worth = maximize(Search(MIXED, target, whole, Effort()), starts)
+    changed = np.repeat(rows[:1], 5 + 3 + 60, axis=0)
+    changed[:5, 1] = (np.arange(5) + 0.5) / 5
+    changed[5:8, 2] = np.arange(3)
+    for axis, moved in zip((0, 3, 4), np.split(changed[8:], 3), strict=True):
+        moved[:, axis] = np.maximum(np.minimum(moved[:, axis] + np.linspace(-0.02, 0.02, 20), 1.0), 0.0)
+    assert target.value(MIXED.features(MIXED.settle(changed))).max() < worth[0] + 1e-3
+    assert (np.diff(worth) <= 0).all()
 
 
 def test_different_categories_are_one_apart_and_inactive_axes_do_not_tell_points_apart() -> None:

@@ -21,26 +21,36 @@ from besom.search.bayes.kernel import Array
 
 _LOG_ROOT_2PI = 0.5 * math.log(2.0 * math.pi)
 _ROOT_HALF_PI = math.sqrt(0.5 * math.pi)
+_ROOT_HALF = math.sqrt(0.5)
 CAUTION = 2.0
 """How many times the log chance to succeed counts: a crash costs a run, and the people who wait for it."""
 
-_FAR = -1e3  # from here on h(z) = phi(z) / z^2 to all digits
+_LOW, _HIGH = -1e3, 30.0  # beyond them h(z) is phi(z) / z^2 and z to all digits that matter
 
 
 def log_improvement(z: Array) -> Array:
     """Give log(phi(z) + z Phi(z)) for any z."""
-    safe = np.maximum(z, _FAR)
-    near = np.minimum(safe, 0.0)
-    # For z < 0: h = phi (1 + z Phi / phi); where that cancels, its series 1/z^2 - 3/z^4.
-    rest = 1.0 + near * _ROOT_HALF_PI * erfcx(-near / math.sqrt(2.0))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        series = (1.0 - 3.0 / near**2) / near**2
-    rest = np.where(near < -100.0, series, rest)
-    below = -0.5 * np.square(np.minimum(z, 0.0)) - _LOG_ROOT_2PI
-    below += np.where(z < _FAR, -2.0 * np.log(np.maximum(-z, 1.0)), np.log(np.maximum(rest, 1e-300)))
-    above = np.maximum(z, 0.0)
-    positive = np.exp(-0.5 * above**2 - _LOG_ROOT_2PI) + above * np.exp(log_ndtr(above))
-    return np.where(z > 0.0, np.log(positive), below)
+    return improvement(z)[0]
+
+
+def improvement(z: Array) -> tuple[Array, Array, Array]:
+    """Give log h(z), Phi(z) / h(z) and phi(z) / h(z) for any z; the last two are what its slopes are made of.
+
+    All three come from Phi / phi = sqrt(pi / 2) erfcx(-z / sqrt(2)), since h / phi = 1 + z Phi / phi.
+    """
+    near = np.clip(z, _LOW, _HIGH)
+    odds = _ROOT_HALF_PI * erfcx(-_ROOT_HALF * near)
+    height = 1.0 + near * odds
+    log_h, chance, density = np.log(height) - 0.5 * near**2 - _LOG_ROOT_2PI, odds / height, 1.0 / height
+    low, high = z < _LOW, z > _HIGH
+    if low.any():
+        size = np.where(low, -z, 1.0)
+        log_h = np.where(low, -0.5 * size**2 - _LOG_ROOT_2PI - 2.0 * np.log(size), log_h)
+        chance, density = np.where(low, size, chance), np.where(low, size**2, density)
+    if high.any():
+        size = np.where(high, z, 1.0)
+        log_h, chance = np.where(high, np.log(size), log_h), np.where(high, 1.0 / size, chance)
+    return log_h, chance, density
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +106,10 @@ class Acquisition:
         found = self.posterior.predict_with_slope(features)
         deviation = found.deviation
         z = (self.best - found.mean) / deviation
-        log_h = log_improvement(z)
-        log_phi = -0.5 * z**2 - _LOG_ROOT_2PI
-        by_mean = -np.exp(np.minimum(log_ndtr(z) - log_h, 600.0)) / deviation
-        by_deviation = np.exp(np.minimum(log_phi - log_h, 600.0)) / deviation
-        total, slope = log_h + np.log(deviation), found.gradient(by_mean, by_deviation)
+        log_h, chance, density = improvement(z)
+        total = log_h + np.log(deviation)
+        slope = found.gradient(-chance / deviation, density / deviation)
         for trust in self.trusts:
-            chance, chance_slope = trust.value_with_slope(features)
-            total, slope = total + chance, slope + chance_slope
+            kept, kept_slope = trust.value_with_slope(features)
+            total, slope = total + kept, slope + kept_slope
         return total, slope

@@ -100,6 +100,11 @@ class Domain:
         return np.array([index for index, axis in enumerate(self.axes) if not axis.categories], dtype=np.intp)
 
     @cached_property
+    def real(self) -> NDArray[np.intp]:
+        """The axes without levels."""
+        return np.array([index for index, axis in enumerate(self.axes) if not axis.levels], dtype=np.intp)
+
+    @cached_property
     def _conditional(self) -> list[int]:
         return [index for index, axis in enumerate(self.axes) if axis.parents]
 

@@ -40,6 +40,9 @@ lapack: Any = scipy_lapack  # generated: nothing knows its types
 
 _JITTER = 1e-7
 
+TOLERANCE = 1e-6
+"""A search ends with a step that gains less than this part of what it maximizes: no model is so exact."""
+
 
 @dataclass(frozen=True, slots=True)
 class Priors:
@@ -92,15 +95,14 @@ class Likelihood:
         kernel *= signal
         covariance = kernel.copy(order="F")
         covariance.flat[:: len(kernel) + 1] += noise + _JITTER
-        factor, failed = lapack.dpotrf(covariance, lower=1, overwrite_a=1, clean=0)
+        factor, failed = lapack.dpotrf(covariance, lower=1, overwrite_a=1)
         if failed:
             return 1e10, np.zeros_like(theta)
         half_log_det = np.log(factor.diagonal()).sum()
         alpha, _ = lapack.dpotrs(factor, self.values, lower=1)
         inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
-        inverse = np.tril(inverse)
-        inverse += np.tril(inverse, -1).T
-        weight = 0.5 * (inverse - np.outer(alpha, alpha))  # dF/dK
+        inverse.flat[:: len(kernel) + 1] *= 0.5  # of the lower half alone, the upper one is 0
+        weight = 0.5 * (inverse + inverse.T - np.outer(alpha, alpha))  # dF/dK
         by_distance = weight * slope
         by_distance *= signal
         by_z = 4.0 * (by_distance.sum(1)[:, None] * scaled.z - by_distance @ scaled.z)
@@ -125,7 +127,7 @@ def fit(
         jac=True,
         method="L-BFGS-B",
         bounds=likelihood.bounds,
-        options={"maxiter": steps},
+        options={"maxiter": steps, "ftol": TOLERANCE},
     )
     return likelihood.hyper(found.x), float(found.fun)
 

@@ -47,7 +47,7 @@ class Scaled:
     """Features divided by their length scales, and what the chain rule needs to come back from there."""
 
     z: Array
-    slope: Array  # dz/dx per point and column
+    slope: Array  # dz/dx per point and column; one row for all points without a warp
     d_log_a: Array  # dz/d(log a) per point and numeric column
     d_log_b: Array
 
@@ -55,12 +55,11 @@ class Scaled:
 def scale_features(features: Array, layout: Layout, metric: Metric) -> Scaled:
     """Warp and scale features so that the distance between points is Euclidean."""
     inverse = np.exp(-metric.scale)[layout.axis]
-    slope = np.broadcast_to(inverse, features.shape)
     columns = layout.numeric
     if metric.warp is None:
         z = features * inverse
         none = np.empty((len(features), 0))
-        return Scaled(z, slope, none, none)
+        return Scaled(z, inverse[None], none, none)
     x = np.clip(features[:, columns], _EDGE, 1.0 - _EDGE)
     a, b = np.exp(metric.warp[0]), np.exp(metric.warp[1])
     log_x = np.log(x)
@@ -70,7 +69,7 @@ def scale_features(features: Array, layout: Layout, metric: Metric) -> Scaled:
     warped = features.copy()
     warped[:, columns] = 1.0 - rest
     common = b * rest / (1.0 - power) * power
-    slope = slope.copy()
+    slope = np.repeat(inverse[None], len(features), axis=0)
     slope[:, columns] *= common * a / x
     own = inverse[columns]
     return Scaled(warped * inverse, slope, common * a * log_x * own, -rest * log_rest * b * own)

@@ -1,8 +1,8 @@
 """Finding the point of highest acquisition in a mixed space.
 
 Random points and neighbors of the best runs are ranked; the best few are then improved, in turns, by L-BFGS
-on the numeric axes (all of them in one problem, so that each evaluation is one matrix product) and by the
-best single change of a discrete axis.
+on the numeric axes (all points in one problem, so that each evaluation is one matrix product) and by the best
+single change of a discrete axis, as long as there is one.
 """
 
 # numpy's stubs leave many a dtype open.
@@ -19,6 +19,7 @@ from scipy.optimize import minimize
 
 from besom.search.bayes.acquisition import Acquisition
 from besom.search.bayes.encoding import Domain
+from besom.search.bayes.gp import TOLERANCE
 from besom.search.bayes.kernel import Array
 from besom.search.bayes.region import Box
 
@@ -86,23 +87,31 @@ class Search:
 
 
 def maximize(search: Search, rows: Array) -> tuple[Array, Array]:
-    """Improve the best of `rows`; give these and the others with their acquisition, best first."""
+    """Improve the best of `rows`; give these and the others with their acquisition, best first.
+
+    Levels are relaxed in the first turn alone. What goes best with a place between two levels does not go
+    best with the nearer one, so after that the real axes are searched with all levels as they are.
+    """
     domain, effort = search.domain, search.effort
     worth = search.value(rows)
     order = np.argsort(-worth, kind="stable")
-    starts = _spread(domain, rows[order], effort.starts)
-    kept, height = rows[order][starts], worth[order][starts]
+    rows, worth = rows[order], worth[order]
+    starts = _spread(domain, rows, effort.starts)
+    kept, height = rows[starts], worth[starts]
+    moving = np.arange(len(kept))
     for turn in range(effort.rounds):
-        before = height.copy()
-        if len(domain.numeric):
-            kept, height = _climb(search, kept, height)
-        if any(axis.levels for axis in domain.axes):
-            kept, height = _change_levels(search, kept, height)
-        elif turn == 0:
+        free = domain.numeric if turn == 0 else domain.real
+        if len(free):
+            kept[moving], height[moving] = _climb(search, kept[moving], height[moving], free)
+        if not any(axis.levels > 1 for axis in domain.axes):
             break
-        if not np.any(height > before + 1e-3):
+        before = kept[moving]
+        kept[moving], height[moving] = _change_levels(search, before, height[moving])
+        if turn or len(free) == len(domain.real):
+            moving = moving[(kept[moving] != before).any(1)]  # the others are at the top of where they are
+        if not len(moving) or not len(domain.real):
             break
-    rows, worth = np.vstack([kept, rows[order]]), np.concatenate([height, worth[order]])
+    rows, worth = np.vstack([kept, rows]), np.concatenate([height, worth])
     order = np.argsort(-worth, kind="stable")
     return rows[order], worth[order]
 
@@ -119,33 +128,33 @@ def _spread(domain: Domain, ranked: Array, count: int) -> list[int]:
     return picked
 
 
-def _climb(search: Search, rows: Array, height: Array) -> tuple[Array, Array]:
-    """Follow the gradient on the numeric axes, levels relaxed; keep what is better once it is settled."""
+def _climb(search: Search, rows: Array, height: Array, free: NDArray[np.intp]) -> tuple[Array, Array]:
+    """Follow the gradient on the `free` numeric axes, levels relaxed; keep what is better once settled."""
     domain, box = search.domain, search.box
     points = domain.settle(rows)
     base = domain.features(points).copy()
-    columns, count = domain.layout.numeric, len(rows)
-    active = ~np.isnan(points[:, domain.numeric])
+    count, chosen = len(rows), np.searchsorted(domain.numeric, free)
+    columns = domain.layout.numeric[chosen]
+    active = ~np.isnan(points[:, free])
 
     def objective(flat: Array) -> tuple[float, Array]:
         base[:, columns] = np.where(active, flat.reshape(count, -1), 0.5)
         total, slope = search.acquisition.value_with_slope(base)
         return -float(total.sum()), -np.where(active, slope[:, columns], 0.0).ravel()
 
-    start = rows[:, domain.numeric].ravel()
-    limits = list(zip(np.tile(box.low, count).tolist(), np.tile(box.high, count).tolist(), strict=True))
+    low, high = np.tile(box.low[chosen], count), np.tile(box.high[chosen], count)
     found = minimize(
         objective,
-        start,
+        rows[:, free].ravel(),
         jac=True,
         method="L-BFGS-B",
-        bounds=limits,
-        options={"maxiter": search.effort.steps},
+        bounds=list(zip(low.tolist(), high.tolist(), strict=True)),
+        options={"maxiter": search.effort.steps, "ftol": TOLERANCE},
     )
-    way = found.x.reshape(count, -1) - rows[:, domain.numeric]
+    way = found.x.reshape(count, -1) - rows[:, free]
     for part in (1.0,) if search.allowed is None else (1.0, 0.5, 0.2):  # as far as the constraints let it go
         moved = rows.copy()
-        moved[:, domain.numeric] += part * way
+        moved[:, free] += part * way
         worth = search.value(moved)
         up = worth > height
         rows, height = np.where(up[:, None], moved, rows), np.where(up, worth, height)
@@ -155,33 +164,32 @@ def _climb(search: Search, rows: Array, height: Array) -> tuple[Array, Array]:
 def _change_levels(search: Search, rows: Array, height: Array) -> tuple[Array, Array]:
     """Make, for each row, the best single change of a discrete axis, as long as there is one."""
     rows, height = rows.copy(), height.copy()
+    moving = np.arange(len(rows))
     for _ in range(2 * len(search.domain.axes)):
-        trials, origin = _single_changes(search.domain, rows, search.box)
-        worth = search.value(trials)
-        better = False
-        for index in range(len(rows)):
-            mine = np.flatnonzero(origin == index)
-            if len(mine) and worth[mine].max() > height[index] + 1e-9:
-                pick = mine[worth[mine].argmax()]
-                rows[index], height[index], better = trials[pick], worth[pick], True
-        if not better:
+        trials = _single_changes(search.domain, rows[moving], search.box)
+        worth = search.value(trials).reshape(len(moving), -1)
+        pick = worth.argmax(1)
+        top = worth[np.arange(len(moving)), pick]
+        better = np.flatnonzero(top > height[moving] + 1e-9)
+        if not len(better):
             break
+        trials = trials.reshape(len(moving), -1, rows.shape[1])
+        moving = moving[better]
+        rows[moving], height[moving] = trials[better, pick[better]], top[better]
     return rows, height
 
 
-def _single_changes(domain: Domain, rows: Array, box: Box) -> tuple[Array, NDArray[np.intp]]:
-    """Give each row with another category or a near level on one axis, in all ways, and its origin."""
+def _single_changes(domain: Domain, rows: Array, box: Box) -> Array:
+    """Give each row with another category or a near level on one axis, in all ways; equally many of each."""
     parts: list[Array] = []
-    origin: list[NDArray[np.intp]] = []
     for index, axis in enumerate(domain.axes):
-        if not axis.levels:
+        if axis.levels < 2:
             continue
         level = axis.level(rows[:, index])
         offsets = np.arange(1, axis.levels) if axis.levels <= 8 else np.array([-3, -2, -1, 1, 2, 3])
         target = level[:, None] + offsets
         target = target % axis.levels if axis.levels <= 8 else np.clip(target, 0, axis.levels - 1)
-        trials = np.repeat(rows, len(offsets), axis=0)
-        trials[:, index] = axis.entry(target.ravel())
+        trials = np.repeat(rows[:, None], len(offsets), axis=1)
+        trials[:, :, index] = axis.entry(target)
         parts.append(trials)
-        origin.append(np.repeat(np.arange(len(rows)), len(offsets)))
-    return box.clip(domain, np.vstack(parts)), np.concatenate(origin)
+    return box.clip(domain, np.concatenate(parts, axis=1).reshape(-1, rows.shape[1]))
