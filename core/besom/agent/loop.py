@@ -181,9 +181,11 @@ class _Loop:
     def _claim(self) -> None:
         if self.claimed is None and self._may_claim() and time.monotonic() >= self.claim_at:
             self._ask()
-        if self.claimed:
-            (self._give_back if self.leaving else self._start)(self.claimed)
-            self.claimed = None
+        if self.claimed and self.leaving:
+            self._give_back(self.claimed)
+        elif self.claimed:
+            self._start(self.claimed)
+        self.claimed = None
         if self.taken == self.options.count:
             self._leave("took as many runs as it was to")
 
