@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import statistics
 from collections.abc import Callable, Sequence
@@ -26,7 +25,7 @@ class Ratio:
     high: float
     problems: int
     seeds: tuple[int, int]  # the fewest of the other's on a problem, and the most
-    paired: float  # the value with no seeds but those that both have played: few seeds flatter
+    even: float  # the value with as many seeds of each: to have few flatters
 
     @property
     def note(self) -> str:
@@ -35,7 +34,7 @@ class Ratio:
         seeds = f"{few}" if few == many else f"{few} to {many}"
         seeds += " seed" if many == 1 else " seeds"
         interval = f"90 % interval {self.low:.2f} to {self.high:.2f}"
-        return f"{interval}; {self.problems} problems, {seeds}; {self.paired:.2f} on the same seeds"
+        return f"{interval}; {self.problems} problems, {seeds}; {self.even:.2f} with as many seeds of each"
 
 
 class Scores:
@@ -44,13 +43,11 @@ class Scores:
     def __init__(self, games: Sequence[Game], problems: Sequence[Problem]) -> None:
         self.problems = [problem.name for problem in problems]
         self.games: dict[Side, dict[str, list[float]]] = {}
-        self.seeds: dict[Side, dict[str, list[int]]] = {}
         self.costs: dict[Side, dict[str, list[float]]] = {}
         scales = Scales(games, problems)
         for game in games:
             side = game.contender, game.workers
             self.games.setdefault(side, {}).setdefault(game.problem, []).append(scales.score(game))
-            self.seeds.setdefault(side, {}).setdefault(game.problem, []).append(game.seed)
             self.costs.setdefault(side, {}).setdefault(game.problem, []).append(game.cpu_ms)
 
     def mean(self, side: Side, problem: str) -> float | None:
@@ -90,18 +87,21 @@ class Scores:
             drawn[-DRAWS // 20],
             len(common),
             (min(seeds), max(seeds)),
-            self._paired(one, other, common),
+            self._even(one, other, common),
         )
 
-    def _paired(self, one: Side, other: Side, problems: Sequence[str]) -> float:
-        """Compare two contenders on the seeds that both have played."""
-        means: list[list[float]] = [[], []]
-        for name in problems:
-            shared = set(self.seeds[one][name]) & set(self.seeds[other][name])
-            for index, side in enumerate((one, other) if shared else ()):
-                pairs = zip(self.seeds[side][name], self.games[side][name], strict=True)
-                means[index].append(statistics.fmean(score for seed, score in pairs if seed in shared))
-        return geometric_mean(means[0]) / geometric_mean(means[1]) if means[0] else math.nan
+    def _even(self, one: Side, other: Side, problems: Sequence[str]) -> float:
+        """Compare two contenders by as many seeds of each on a problem: the median of many choices."""
+        chance = random.Random(2)
+        mine, theirs = self.games[one], self.games[other]
+        fewest = {name: min(len(mine[name]), len(theirs[name])) for name in problems}
+
+        def drawn(played: dict[str, list[float]]) -> float:
+            return geometric_mean(
+                [statistics.fmean(chance.sample(played[name], fewest[name])) for name in problems]
+            )
+
+        return statistics.median(drawn(mine) / drawn(theirs) for _ in range(DRAWS))
 
     def ranks(self, workers: int, problems: Sequence[str] = ()) -> dict[str, float]:
         """Give everybody's mean rank over problems, each among those who have played it, best first.
