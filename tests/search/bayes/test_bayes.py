@@ -139,6 +139,16 @@ def test_a_run_that_ends_again_replaces_what_it_said() -> None:
     assert kept.ask() == fresh.ask()
 
 
+def test_the_first_point_is_the_middle_of_all_ranges_and_the_others_lie_around_it() -> None:
+    runs = Runs(bayes({"lr": MIXED["lr"], "x": {"min": -1.0, "max": 3.0}, "layers": {"min": 1, "max": 7}}))
+    points: list[Params] = []
+    for _ in range(4):
+        points.append(runs.ask().suggestions[0].params)
+        runs.open.append(points[-1])
+    assert points[0] == {"lr": pytest.approx(10**-2.5), "x": pytest.approx(1.0), "layers": 4}
+    assert len({math.floor(3 * (point["x"] + 1.0) / 4.0) for point in points[1:]}) == 3
+
+
 def test_runs_under_way_are_not_suggested_again_and_spread_out() -> None:
     runs = Runs(bayes({"x": {"min": 0.0, "max": 1.0}, "y": {"min": 0.0, "max": 1.0}}))
     runs.play(10, lambda p: (p["x"] - 0.4) ** 2 + (p["y"] - 0.6) ** 2)
