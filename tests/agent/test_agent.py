@@ -269,7 +269,7 @@ def test_the_agents_own_folder_comes_first(lab: Lab) -> None:
 def test_a_missing_program_is_noticed_before_a_run_is_taken(lab: Lab) -> None:
     project = lab.folder / "project"
     sweep = lab.sweep("{method: grid, program: train.py, parameters: {x: {value: 1}}}", folder=project)
-    with pytest.raises(UsageError, match=rf"'train\.py' was not found in {lab.folder} and {project}; start"):
+    with pytest.raises(UsageError, match=rf"'train\.py' was not found in {lab.folder} and {project}; mend"):
         lab.agent(sweep)
     assert lab.runs(sweep) == []
     assert lab.store.list_agents(sweep.id) == []
